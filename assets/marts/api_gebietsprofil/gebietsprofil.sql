@@ -1,0 +1,9 @@
+SELECT w.gebiet, w.gebiet_name, w.ebene, w.indikator, w.indikator_titel, w.zeitraum, w.wert, w.einheit, w.status, w.datenherkunft
+FROM api.indikatorwerte AS w
+JOIN (
+    SELECT area_id, indicator_id, max(reference_date) AS stichtag
+    FROM mart.indicator_value
+    GROUP BY area_id, indicator_id
+) AS j ON j.area_id = w.gebiet AND j.indicator_id = w.indikator AND j.stichtag = w.stichtag
+WHERE w.gebiet = gebietsprofil_gebiet OR lower(w.gebiet_name) = lower(gebietsprofil_gebiet)
+ORDER BY w.ebene, w.gebiet, w.indikator

@@ -1,0 +1,2 @@
+SELECT indicator_id, area_level, figure, rate_measure
+FROM indicator_level_in

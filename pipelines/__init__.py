@@ -1,0 +1,1 @@
+"""How the nightly run works: one room per step, wired to Dagster only in `components` and `definitions`."""

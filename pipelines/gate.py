@@ -1,0 +1,129 @@
+"""Decides whether a night has anything new, before Dagster or pandas is imported. Standard library only.
+
+Compared are content hashes of everything a run depends on (inbox, YAML, SQL, history, code), the due dates, and
+whether the release in force is whole. Size and modification time may only skip the hashing of very large files.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.files import read_json, sha256_file, sha256_text
+from pipelines.paths import Paths
+
+LARGE = 50 * 1024 * 1024
+CHECKSUMS = "pruefsummen.sha256"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`unchanged`: the last night's record stands and is given; else `reason` says what is new."""
+
+    unchanged: bool
+    reason: str
+    record: dict[str, Any] | None
+    fingerprint: dict[str, str]
+
+
+def examine(paths: Paths, today: dt.date) -> Verdict:
+    """Compare the project with the record of its last finished night."""
+    record = read_json(paths.night_record)
+    known = (record or {}).get("large_files", {})
+    fingerprint = take_fingerprint(paths, known)
+    if record is None:
+        return Verdict(False, "kein Vermerk einer früheren Nacht", None, fingerprint)
+    for part, value in fingerprint.items():
+        if record.get("fingerprint", {}).get(part) != value:
+            return Verdict(False, f"geändert: {part}", record, fingerprint)
+    next_due = record.get("next_due")
+    if next_due and today >= dt.date.fromisoformat(next_due):
+        return Verdict(False, f"ein Liefertermin ist verstrichen ({next_due})", record, fingerprint)
+    broken = whats_broken(paths, record)
+    if broken:
+        return Verdict(False, broken, record, fingerprint)
+    return Verdict(True, "nichts Neues", record, fingerprint)
+
+
+def take_fingerprint(paths: Paths, known: dict[str, Any] | None = None) -> dict[str, str]:
+    """Content hashes of all inputs of a run, by part."""
+    code = Path(__file__).resolve().parent
+    return {
+        "Eingang (data/raw)": _tree(paths.inbox, known or {}),
+        "Beschreibung (assets)": _tree(paths.assets, {}),
+        "Archiv (data/history)": _receipts(paths.history),
+        "Programm": sha256_text(_tree(code, {}), _tree(code.parent / "schemas", {})),
+    }
+
+
+def large_files(paths: Paths) -> dict[str, Any]:
+    """Size, mtime and hash of very large inbox files, so that an unchanged one is not hashed every night."""
+    found = {}
+    for path in _files(paths.inbox):
+        stat = path.stat()
+        if stat.st_size > LARGE:
+            found[str(path)] = [stat.st_size, stat.st_mtime_ns, sha256_file(path)]
+    return found
+
+
+def whats_broken(paths: Paths, record: dict[str, Any]) -> str | None:
+    """What is missing or damaged of the last night's results, in words; None if they are whole."""
+    if not paths.internal_mart.exists():
+        return "die interne Auswertung fehlt"
+    if record.get("release_id") is None:
+        return None
+    if not paths.current.is_symlink() or os.readlink(paths.current) != record["release_id"]:
+        return "data/releases/current zeigt nicht auf die letzte Veröffentlichung"
+    if not paths.public_mart.exists():
+        return "data/warehouse/sozialraum.duckdb fehlt"
+    return damaged_release(paths.current)
+
+
+def damaged_release(folder: Path) -> str | None:
+    """Compare a release folder with its checksums; returns what differs, in words."""
+    try:
+        lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return f"{CHECKSUMS} der Veröffentlichung fehlt"
+    for line in lines:
+        expected, _, name = line.partition("  ")
+        try:
+            if sha256_file(folder / name) != expected:
+                return f"veröffentlichte Datei verändert: {name}"
+        except OSError:
+            return f"veröffentlichte Datei fehlt: {name}"
+    return None
+
+
+def _files(folder: Path) -> list[Path]:
+    """Regular files below a folder, sorted; hidden ones and Python's caches are left out."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
+        found += [Path(parent, name) for name in sorted(names) if not name.startswith(".") and not name.endswith(".pyc")]
+    return [path for path in found if path.is_file()]
+
+
+def _tree(folder: Path, known: dict[str, Any]) -> str:
+    parts = []
+    for path in _files(folder):
+        stat = path.stat()
+        entry = known.get(str(path))
+        if entry and stat.st_size > LARGE and entry[:2] == [stat.st_size, stat.st_mtime_ns]:
+            digest = entry[2]
+        else:
+            digest = sha256_file(path)
+        parts += [path.relative_to(folder).as_posix(), digest]
+    return sha256_text(*parts)
+
+
+def _receipts(history: Path) -> str:
+    """Hash over receipts and the presence of archived bytes (bytes are immutable; their hash is in the receipt)."""
+    parts = []
+    for path in _files(history):
+        relative = path.relative_to(history).as_posix()
+        parts += [relative, sha256_file(path) if path.suffix == ".json" else str(path.stat().st_size)]
+    return sha256_text(*parts)

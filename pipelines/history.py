@@ -1,0 +1,261 @@
+"""The ledger of received deliveries: their bytes and receipts, kept outside the warehouse and never rewritten.
+
+A delivery is identified by its source, the sha256 of its bytes, and its name where the layout reads something from
+the name. Its place in the order is a sequence number, never a clock.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.files import TEMPORARY, read_json, sha256_file, sync_folder, sync_tree, write_json
+from pipelines.paths import Paths
+from schemas.documents import Source
+
+RECEIPT = "receipt.json"
+MAX_REASONS = 20
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One received file. `night` counts the runs in which something arrived, over all sources."""
+
+    source: str
+    seq: int
+    sha256: str
+    name: str
+    first_seen: str
+    night: int
+    folder: Path
+    decision: str | None = None
+    reasons: tuple[str, ...] = ()
+    rules: str | None = None
+
+    @property
+    def delivery_id(self) -> str:
+        """Opaque id, `<source>-<seq>`."""
+        return f"{self.source}-{self.seq:04d}"
+
+    @property
+    def file(self) -> Path:
+        """The archived bytes."""
+        return self.folder / "bytes"
+
+    @property
+    def received_on(self) -> dt.date:
+        """Day of receipt (UTC)."""
+        return dt.datetime.fromisoformat(self.first_seen).date()
+
+
+@dataclass
+class Arrivals:
+    """What a look into the inbox of one source brought."""
+
+    new: list[Delivery] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    in_inbox: set[str] = field(default_factory=set)
+
+
+class History:
+    """Deliveries of all sources of one project."""
+
+    def __init__(self, paths: Paths) -> None:
+        """Read nothing yet."""
+        self.paths = paths
+        self.folder = paths.history / "deliveries"
+
+    def deliveries(self, source: str) -> list[Delivery]:
+        """All deliveries of a source ever received, oldest first."""
+        found = []
+        folder = self.folder / source
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            receipt = read_json(path / RECEIPT)
+            if receipt is None or path.name.startswith(TEMPORARY):
+                continue
+            found.append(
+                Delivery(
+                    source=source,
+                    seq=receipt["sequence"],
+                    sha256=receipt["sha256"],
+                    name=receipt["name"],
+                    first_seen=receipt["first_seen"],
+                    night=receipt["night"],
+                    folder=path,
+                    decision=receipt.get("decision"),
+                    reasons=tuple(receipt.get("reasons", ())),
+                    rules=receipt.get("rules"),
+                )
+            )
+        return sorted(found, key=lambda d: d.seq)
+
+    def sources(self) -> list[str]:
+        """Sources from which anything was ever received."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(p.name for p in self.folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+    def next_night(self) -> int:
+        """Number for a run in which something arrives."""
+        return 1 + max((d.night for source in self.sources() for d in self.deliveries(source)), default=0)
+
+    def receive(self, source: Source, night: int, now: dt.datetime) -> Arrivals:
+        """Archive what is new in the inbox of a source; files already received change nothing."""
+        arrivals = Arrivals()
+        known = self.deliveries(source.id)
+        by_identity = {self._identity(source, d.sha256, d.name): d for d in known}
+        for path in self._inbox(source, arrivals.notes):
+            digest = _steady_hash(path)
+            if digest is None:
+                arrivals.notes.append(f"{self.paths.relative(path)}: wird noch geschrieben, kommt in der nächsten Nacht dran")
+                continue
+            identity = self._identity(source, digest, path.name)
+            delivery = by_identity.get(identity)
+            if delivery is None:
+                delivery = self._archive(source, path, digest, 1 + max((d.seq for d in known), default=0), night, now)
+                by_identity[identity] = delivery
+                known.append(delivery)
+                arrivals.new.append(delivery)
+            arrivals.in_inbox.add(delivery.delivery_id)
+        for path_name, older, newer in _gone_back(known, arrivals.in_inbox):
+            arrivals.notes.append(
+                f"{path_name} enthält wieder die Lieferung {older}; in Kraft bleibt die spätere {newer} "
+                "(soll sie nicht mehr gelten, im YAML unter retracted eintragen)"
+            )
+        return arrivals
+
+    def _identity(self, source: Source, digest: str, name: str) -> tuple[str, str]:
+        return digest, name if source.layout.period.file_name else ""
+
+    def _inbox(self, source: Source, notes: list[str]) -> list[Path]:
+        folder = self.paths.inbox / source.id
+        if not folder.is_dir():
+            return []
+        found = []
+        for path in sorted(folder.iterdir()):
+            if path.name.startswith((".", "~$")) or path.is_dir():
+                continue
+            if path.is_symlink():
+                notes.append(f"{self.paths.relative(path)}: Verknüpfung, nicht gelesen; die Datei selbst ablegen")
+            elif path.match(source.files):
+                found.append(path)
+            else:
+                notes.append(f"{self.paths.relative(path)}: passt nicht zu »{source.files}«, nicht gelesen")
+        return found
+
+    def _archive(self, source: Source, path: Path, digest: str, seq: int, night: int, now: dt.datetime) -> Delivery:
+        folder = self.folder / source.id / f"{seq:04d}-{digest[:12]}"
+        temporary = folder.with_name(f"{TEMPORARY}{folder.name}")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        shutil.copyfile(path, temporary / "bytes")
+        if sha256_file(temporary / "bytes") != digest:
+            shutil.rmtree(temporary)
+            raise OSError(f"{self.paths.relative(path)} hat sich während des Lesens verändert; bitte erneut starten")
+        delivery = Delivery(source.id, seq, digest, path.name, now.isoformat(timespec="seconds"), night, folder)
+        write_json(temporary / RECEIPT, _receipt(delivery))
+        sync_tree(temporary)
+        temporary.rename(folder)
+        sync_folder(folder.parent)
+        return delivery
+
+    def decide(self, delivery: Delivery, decision: str, reasons: list[str], rules: str) -> Delivery:
+        """Note a decision (accepted or rejected) in the receipt; earlier decisions under other rules are kept."""
+        path = delivery.folder / RECEIPT
+        receipt: dict[str, Any] = read_json(path)
+        reasons = reasons[:MAX_REASONS]
+        before = {key: receipt.get(key) for key in ("decision", "reasons", "rules")}
+        if before != {"decision": decision, "reasons": reasons, "rules": rules}:
+            if before["decision"] is not None:
+                receipt.setdefault("earlier_decisions", []).append(before)
+            receipt |= {"decision": decision, "reasons": reasons, "rules": rules}
+            write_json(path, receipt)
+        return Delivery(**{**delivery.__dict__, "decision": decision, "reasons": tuple(reasons), "rules": rules})
+
+
+def outstanding(deliveries: list[Delivery], source: Source) -> list[Delivery]:
+    """Rejected deliveries that still make the state not well.
+
+    A rejection is settled when it is retracted, when an accepted delivery arrived in a later night, or when an
+    accepted one of the same file name came after it.
+    """
+    retracted = {r.delivery for r in source.retracted}
+    accepted = [d for d in deliveries if d.decision == "accepted" and d.delivery_id not in retracted]
+    return [
+        d
+        for d in deliveries
+        if d.decision == "rejected"
+        and d.delivery_id not in retracted
+        and not any(a.night > d.night or (a.seq > d.seq and a.name == d.name) for a in accepted)
+    ]
+
+
+def overdue(deliveries: list[Delivery], source: Source, today: dt.date) -> tuple[dt.date | None, dt.date | None]:
+    """Due date that has passed without an accepted delivery, and the next date on which that could happen.
+
+    A delivery counts for a due date if it was received after the due date before it.
+    """
+    if source.due is None:
+        return None, None
+    grace = dt.timedelta(days=source.due.grace_days)
+    days = sorted(_on(year, day) for year in range(today.year - 2, today.year + 3) for day in source.due.on)
+    passed = [day for day in days if day + grace < today]
+    coming = [day for day in days if day + grace >= today]
+    retracted = {r.delivery for r in source.retracted}
+    received = [d.received_on for d in deliveries if d.decision == "accepted" and d.delivery_id not in retracted]
+    newest = max(received, default=dt.date.min)
+    missed = passed[-1] if newest <= passed[-2] else None
+    return missed, coming[0] + grace + dt.timedelta(days=1)
+
+
+def _on(year: int, month_day: str) -> dt.date:
+    month, day = map(int, month_day.split("-"))
+    return dt.date(year, month, min(day, 28) if month == 2 else day)
+
+
+def _steady_hash(path: Path) -> str | None:
+    """Hash of a file, or None if it vanished or changed meanwhile."""
+    try:
+        before = path.stat()
+        digest = sha256_file(path)
+        after = path.stat()
+    except FileNotFoundError:
+        return None
+    return digest if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) else None
+
+
+def _gone_back(known: list[Delivery], in_inbox: set[str]) -> list[tuple[str, str, str]]:
+    """Files whose inbox content is an older delivery than the newest one of that name."""
+    newest: dict[str, Delivery] = {}
+    for delivery in known:
+        newest[delivery.name] = delivery
+    return [
+        (d.name, d.delivery_id, newest[d.name].delivery_id)
+        for d in known
+        if d.delivery_id in in_inbox
+        and newest[d.name] is not d
+        and newest[d.name].delivery_id not in in_inbox
+    ]
+
+
+def _receipt(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "source": delivery.source,
+        "name": delivery.name,
+        "sha256": delivery.sha256,
+        "sequence": delivery.seq,
+        "first_seen": delivery.first_seen,
+        "night": delivery.night,
+        "decision": None,
+        "reasons": [],
+        "rules": None,
+    }
+
+
+def safe_name(name: str) -> str:
+    """A received file's name as part of a path of ours."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:80]

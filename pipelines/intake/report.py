@@ -1,0 +1,67 @@
+"""The report on a rejected delivery: German HTML to forward and CSV to work with. It stays inside."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+
+from pipelines.files import write_text
+from pipelines.history import Delivery
+from pipelines.project import Project
+from schemas.documents import Source
+
+SHOWN = 200
+_PAGE = """<!doctype html>
+<html lang="de"><head><meta charset="utf-8"><title>Zurückgewiesen: {{ delivery.name }}</title>
+<style>body{font:16px/1.5 sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}
+table{border-collapse:collapse;width:100%}th,td{border:1px solid #999;padding:.3rem .5rem;text-align:left;vertical-align:top}
+th{background:#eee}td.zahl{text-align:right}code{background:#f3f3f3}</style></head><body>
+<h1>Die Datei »{{ delivery.name }}« konnte nicht übernommen werden</h1>
+<p>Quelle: {{ source.title.de }} ({{ source.publisher }}). Eingang: {{ delivery.received_on.strftime('%d.%m.%Y') }},
+Lieferung {{ delivery.delivery_id }}. {{ failures|length }} Beanstandung{{ 'en' if failures|length != 1 }}.</p>
+<p><strong>Was jetzt gilt:</strong> Die Datei ist als Ganzes zurückgewiesen, keine ihrer Angaben wurde übernommen.
+Die zuletzt angenommenen Daten bleiben in Kraft. <strong>Was zu tun ist:</strong> die unten genannten Stellen berichtigen
+und die Datei noch einmal liefern.</p>
+<table><thead><tr><th>Zeile</th><th>Spalte</th><th>Gelesen</th><th>Beanstandung</th><th>Erwartet</th></tr></thead><tbody>
+{% for f in failures[:shown] %}<tr><td class="zahl">{{ f.line or '' }}</td><td>{{ f.column_name }}</td>
+<td><code>{{ f.value }}</code></td><td>{{ f.message }}</td><td>{{ f.expected }}</td></tr>
+{% endfor %}</tbody></table>
+{% if failures|length > shown %}<p>Gezeigt sind die ersten {{ shown }}; alle stehen in der CSV-Datei daneben.</p>{% endif %}
+</body></html>
+"""
+
+
+def report_paths(project: Project, delivery: Delivery) -> tuple[Path, Path]:
+    """HTML and CSV file of a rejected delivery's report."""
+    folder = project.paths.rejections
+    return folder / f"{delivery.delivery_id}.html", folder / f"{delivery.delivery_id}.csv"
+
+
+def write_report(project: Project, source: Source, delivery: Delivery, failures: list[dict[str, Any]]) -> Path:
+    """Write both files; returns the path of the HTML page."""
+    page, table = report_paths(project, delivery)
+    template = Environment(autoescape=True).from_string(_PAGE)
+    html = template.render(source=source, delivery=delivery, failures=failures, shown=SHOWN)
+    if not page.exists() or page.read_text(encoding="utf-8") != html:
+        write_text(page, html)
+        write_text(table, _csv(failures))
+    return page
+
+
+def _csv(failures: list[dict[str, Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=";", lineterminator="\r\n")
+    writer.writerow(["Zeile", "Spalte", "Spaltenname", "Wert", "Regel", "Beanstandung", "Erwartet"])
+    for f in failures:
+        row = [f["line"] or "", f["column"] or "", f["column_name"], f["value"], f["rule"], f["message"], f["expected"]]
+        writer.writerow([_harmless(str(cell)) for cell in row])
+    return "\ufeff" + out.getvalue()
+
+
+def _harmless(cell: str) -> str:
+    """A cell that a spreadsheet would run as a formula is shown as text."""
+    return f"'{cell}" if cell[:1] in "=+@" or (cell[:1] == "-" and not cell[1:2].isdigit()) else cell

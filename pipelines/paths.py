@@ -1,0 +1,109 @@
+"""The only module that knows where things lie in a project folder. Standard library only."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Folders and files of one project; nothing is created by asking for a path."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, root: Path | str) -> Paths:
+        """Paths of the project in `root` (made absolute)."""
+        return cls(Path(root).resolve())
+
+    @property
+    def assets(self) -> Path:
+        """YAML and SQL: what is monitored."""
+        return self.root / "assets"
+
+    @property
+    def inbox(self) -> Path:
+        """Deliveries as received; never edited or removed."""
+        return self.root / "data" / "raw"
+
+    @property
+    def history(self) -> Path:
+        """The only ledger: received bytes and receipts."""
+        return self.root / "data" / "history"
+
+    @property
+    def warehouse(self) -> Path:
+        """A cache and nothing else."""
+        return self.root / "data" / "warehouse"
+
+    @property
+    def internal(self) -> Path:
+        """Part of the warehouse with true values (mode 0700)."""
+        return self.warehouse / "internal"
+
+    @property
+    def readings(self) -> Path:
+        """Checked figures, one Parquet per delivery and set of rules."""
+        return self.internal / "readings"
+
+    @property
+    def rejections(self) -> Path:
+        """Reports on rejected deliveries."""
+        return self.internal / "zurueckgewiesen"
+
+    @property
+    def internal_mart(self) -> Path:
+        """Link to the current internal DuckDB file."""
+        return self.internal / "internal.duckdb"
+
+    @property
+    def public_mart(self) -> Path:
+        """Link to the current public DuckDB file."""
+        return self.warehouse / "sozialraum.duckdb"
+
+    @property
+    def releases(self) -> Path:
+        """One immutable folder per publication."""
+        return self.root / "data" / "releases"
+
+    @property
+    def current(self) -> Path:
+        """Link to the release in force."""
+        return self.releases / "current"
+
+    @property
+    def state(self) -> Path:
+        """Dagster's home."""
+        return self.root / "data" / "state"
+
+    @property
+    def night_record(self) -> Path:
+        """What the last finished night saw and decided; read by the nothing-new gate."""
+        return self.internal / "letzte_nacht.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held while a run is active; never deleted."""
+        return self.state / "nightly.lock"
+
+    def is_project(self) -> bool:
+        """A project is a folder with assets/, data/ and dagster.yaml."""
+        return self.assets.is_dir() and (self.root / "data").is_dir() and (self.root / "dagster.yaml").is_file()
+
+    def relative(self, path: Path) -> str:
+        """A path as shown to people: below the project folder, with forward slashes."""
+        try:
+            return path.relative_to(self.root).as_posix()
+        except ValueError:
+            return str(path)
+
+    def prepare(self) -> None:
+        """Create the folders the run writes to; those with true values are closed to others (0700)."""
+        for folder in (self.warehouse, self.releases, self.state):
+            folder.mkdir(parents=True, exist_ok=True)
+        for folder in (self.history, self.internal):
+            folder.mkdir(parents=True, exist_ok=True)
+            if folder.stat().st_mode & 0o077:
+                os.chmod(folder, 0o700)

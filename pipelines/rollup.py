@@ -1,0 +1,297 @@
+"""From readings to the observation: the figures that count, and every sum that will ever be published.
+
+Order: newest accepted delivery per slice -> preferred source per slice -> sums over areas -> sums over categories ->
+measures formed from categories -> sums over consecutive periods. A part that is withheld makes the sum withheld, a
+part that is missing makes it missing; nothing is filled in. Nothing is summed in a mart.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from pipelines.files import replacing
+from pipelines.intake.run import SourceState, reading_path
+from pipelines.project import Project
+from schemas.documents import ORIGINS, TOTAL, Measure, RolledUp
+
+_KEY = "measure_id, category, area_id, area_level, period_type, reference_date, period"
+_ORIGIN_RANK = "CASE origin " + " ".join(f"WHEN '{o}' THEN {i}" for i, o in enumerate(ORIGINS)) + " END"
+_RANK_ORIGIN = "CASE origin_rank " + " ".join(f"WHEN {i} THEN '{o}'" for i, o in enumerate(ORIGINS)) + " END"
+
+# What becomes of several parts o (weight w) when they are added up; `wanted` parts are needed.
+_SUM = """
+    CASE WHEN count(o.value) = {wanted} THEN sum({weight} * o.value) END AS value,
+    CASE WHEN bool_or(coalesce(o.is_suppressed, false)) THEN 'Q'
+         WHEN count(o.value) < {wanted} THEN 'O'
+         WHEN bool_or({weight} < 1 OR o.obs_status = 'E') THEN 'E' ELSE 'A' END AS obs_status,
+    CASE WHEN bool_or(coalesce(o.is_suppressed, false)) THEN 'C' ELSE 'F' END AS conf_status,
+    bool_or(coalesce(o.is_suppressed, false)) AS is_suppressed,
+    CASE WHEN bool_or(coalesce(o.is_suppressed, false)) THEN 'confidential'
+         WHEN count(o.value) < {wanted} THEN 'missing_source' END AS suppression_reason,
+    max(o.origin_rank) AS origin_rank,
+    CASE WHEN bool_or({weight} < 1 OR o.method = 'estimated') THEN 'estimated' ELSE 'rolled_up' END AS method,
+    max(o.data_as_of) AS data_as_of,
+    array_to_string(list_sort(list_distinct(flatten(list(string_split(o.delivery_ids, ';'))))), ';') AS delivery_ids
+"""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A delivered total and the sum of its parts that differ by more than the declared tolerance."""
+
+    measure_id: str
+    category: str
+    area_id: str
+    period: str
+    delivered: float
+    summed: float
+
+
+def build_observation(project: Project, states: dict[str, SourceState], target: Path) -> list[Gap]:
+    """Write the observation (Parquet, sorted by its key) and return the totals that do not match their parts.
+
+    Columns: measure_id, category, area_id, area_level, period_type, reference_date, period, value (unit of the
+    measure), obs_status, conf_status, is_suppressed, suppression_reason, origin, method, data_as_of, delivery_ids.
+    """
+    with duckdb.connect() as con:
+        con.execute("SET preserve_insertion_order = false")
+        _load_readings(con, project, states)
+        _load_areas(con, project)
+        _choose(con, project)
+        gaps = _roll_up(con, project)
+        _category_totals(con, project)
+        for measure in project.measures.values():
+            if measure.formed is not None:
+                _form(con, measure)
+        with replacing(target) as temporary:
+            con.execute(
+                f"""
+                COPY (
+                    SELECT {_KEY}, value, obs_status, conf_status, is_suppressed, suppression_reason,
+                        {_RANK_ORIGIN} AS origin, method, data_as_of, delivery_ids
+                    FROM observed
+                    ORDER BY measure_id, category, area_id, period_type, reference_date
+                ) TO '{_quoted(temporary)}' (FORMAT parquet, COMPRESSION zstd)
+                """
+            )
+    return gaps
+
+
+# ---------------------------------------------------------------- inputs
+
+
+def _load_readings(con: duckdb.DuckDBPyConnection, project: Project, states: dict[str, SourceState]) -> None:
+    """Table `in_force`: per slice (source, measure, period, level) all rows of the newest delivery that has it."""
+    con.execute(
+        """
+        CREATE TABLE in_force (
+            source_id VARCHAR, measure_id VARCHAR, category VARCHAR, area_id VARCHAR, area_level VARCHAR,
+            period_type VARCHAR, reference_date DATE, period VARCHAR, value DOUBLE, status VARCHAR, origin VARCHAR,
+            received_on DATE, delivery_id VARCHAR
+        )
+        """
+    )
+    rows: list[tuple[str, str, int, dt.date, str]] = []
+    for state in states.values():
+        rules = project.rules_of(state.source)
+        for delivery in state.in_force:
+            path = str(reading_path(project, delivery, rules))
+            rows.append((path, delivery.source, delivery.seq, delivery.received_on, delivery.delivery_id))
+    if not rows:
+        return
+    con.execute(
+        "CREATE TABLE delivery (file VARCHAR, source_id VARCHAR, seq INTEGER, received_on DATE, delivery_id VARCHAR)"
+    )
+    con.executemany("INSERT INTO delivery VALUES (?, ?, ?, ?, ?)", rows)
+    con.execute(
+        """
+        INSERT INTO in_force
+        SELECT d.source_id, r.measure_id, r.category, r.area_id, r.area_level, r.period_type, r.reference_date,
+            r.period, r.value, r.status, r.origin, d.received_on, d.delivery_id
+        FROM read_parquet($files, filename = 'file') r
+        JOIN delivery d USING (file)
+        QUALIFY d.seq = max(d.seq) OVER (
+            PARTITION BY d.source_id, r.measure_id, r.period_type, r.reference_date, r.area_level)
+        """,
+        {"files": [row[0] for row in rows]},
+    )
+
+
+def _load_areas(con: duckdb.DuckDBPyConnection, project: Project) -> None:
+    """Table `below`: every (area, ancestor) pair with weight and validity; nothing but valid areas on a date."""
+    directory = project.directory
+    low, high = dt.date.min, dt.date.max
+    rows = []
+    for pair in directory.closure():
+        area, parent = directory.areas[pair.area_id], directory.areas[pair.parent_id]
+        start = max(d or low for d in (pair.valid_from, area.valid_from, parent.valid_from))
+        end = min(d or high for d in (pair.valid_to, area.valid_to, parent.valid_to))
+        if start <= end:
+            rows.append((area.area_id, area.level, parent.area_id, parent.level, pair.weight, start, end))
+    columns: list[Any] = list(zip(*rows, strict=True)) or [[]] * 7
+    names = ["area_id", "area_level", "parent_id", "parent_level", "weight", "starts", "ends"]
+    types = [pa.string()] * 4 + [pa.float64(), pa.date32(), pa.date32()]
+    table = pa.table({n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)})
+    con.register("below_in", table)
+    con.execute("CREATE TABLE below AS SELECT * FROM below_in")
+
+
+def _choose(con: duckdb.DuckDBPyConnection, project: Project) -> None:
+    """Table `observed`: of several sources for a slice the first in the measure's order of preference."""
+    con.execute(
+        "CREATE TABLE preference (measure_id VARCHAR, area_level VARCHAR, rank INTEGER, source_id VARCHAR)"
+    )
+    rows = [
+        (measure.id, level, rank, figure)
+        for measure in project.measures.values()
+        for level, figures in measure.levels.items()
+        for rank, figure in enumerate(figures)
+        if isinstance(figure, str)
+    ]
+    if rows:
+        con.executemany("INSERT INTO preference VALUES (?, ?, ?, ?)", rows)
+    con.execute(
+        f"""
+        CREATE TABLE observed AS
+        SELECT {_KEY}, value,
+            CASE status WHEN 'value' THEN 'A' WHEN 'suppressed' THEN 'Q' ELSE 'O' END AS obs_status,
+            CASE status WHEN 'suppressed' THEN 'C' ELSE 'F' END AS conf_status,
+            status = 'suppressed' AS is_suppressed,
+            CASE status WHEN 'suppressed' THEN 'confidential' WHEN 'missing' THEN 'missing_source' END
+                AS suppression_reason,
+            {_ORIGIN_RANK} AS origin_rank, 'delivered' AS method, received_on AS data_as_of,
+            delivery_id AS delivery_ids
+        FROM in_force JOIN preference USING (measure_id, area_level, source_id)
+        QUALIFY rank = min(rank) OVER (PARTITION BY measure_id, category, area_level, period_type, reference_date)
+        """
+    )
+
+
+# ---------------------------------------------------------------- sums
+
+
+def _depth(measure: Measure, level: str) -> int:
+    """How many sums lie below a level of a measure (0 = delivered only)."""
+    figure = measure.levels[level][-1] if measure.levels.get(level) else None
+    return 1 + _depth(measure, figure.rolled_up) if isinstance(figure, RolledUp) else 0
+
+
+def _roll_up(con: duckdb.DuckDBPyConnection, project: Project) -> list[Gap]:
+    """Add up areas, lowest sums first. A delivered figure stays; it is compared with the sum."""
+    con.execute(
+        "CREATE TABLE wanted (measure_id VARCHAR, area_level VARCHAR, from_level VARCHAR, tolerance DOUBLE)"
+    )
+    gaps: list[Gap] = []
+    steps: dict[int, list[tuple[str, str, str, float]]] = {}
+    for measure in project.measures.values():
+        for level, figures in measure.levels.items():
+            if isinstance(figures[-1], RolledUp):
+                row = (measure.id, level, figures[-1].rolled_up, measure.tolerance)
+                steps.setdefault(_depth(measure, level), []).append(row)
+    for depth in sorted(steps):
+        con.execute("DELETE FROM wanted")
+        con.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?)", steps[depth])
+        con.execute(
+            f"""
+            CREATE OR REPLACE TEMP TABLE summed AS
+            WITH periods AS (
+                SELECT DISTINCT w.measure_id, o.category, w.area_level, w.from_level, o.period_type,
+                    o.reference_date, o.period
+                FROM wanted w
+                JOIN observed o ON o.measure_id = w.measure_id AND o.area_level = w.from_level
+            )
+            SELECT p.measure_id, p.category, b.parent_id AS area_id, p.area_level, p.period_type, p.reference_date,
+                p.period, {_SUM.format(wanted="count(*)", weight="b.weight")}
+            FROM periods p
+            JOIN below b ON b.area_level = p.from_level AND b.parent_level = p.area_level
+                AND p.reference_date BETWEEN b.starts AND b.ends
+            LEFT JOIN observed o ON o.measure_id = p.measure_id AND o.category = p.category
+                AND o.area_id = b.area_id AND o.period_type = p.period_type AND o.reference_date = p.reference_date
+            GROUP BY ALL
+            HAVING count(o.area_id) > 0
+            """
+        )
+        gaps += [
+            Gap(*row)
+            for row in con.execute(
+                """
+                SELECT s.measure_id, s.category, s.area_id, s.period, o.value, s.value
+                FROM summed s
+                JOIN observed o USING (measure_id, category, area_id, period_type, reference_date)
+                JOIN wanted w ON w.measure_id = s.measure_id AND w.area_level = s.area_level
+                WHERE abs(o.value - s.value) > w.tolerance + 1e-9
+                ORDER BY 1, 2, 3, 4
+                """
+            ).fetchall()
+        ]
+        con.execute(
+            """
+            INSERT INTO observed BY NAME
+            SELECT s.* FROM summed s
+            ANTI JOIN observed o USING (measure_id, category, area_id, period_type, reference_date)
+            """
+        )
+    return gaps
+
+
+def _category_totals(con: duckdb.DuckDBPyConnection, project: Project) -> None:
+    """`insgesamt` of a split that its office delivers without a total: the sum over all declared categories."""
+    for measure in project.measures.values():
+        if measure.category_total == "summed":
+            codes = [category.id for category in measure.categories]
+            _add_categories(con, measure.id, codes, measure.id)
+
+
+def _form(con: duckdb.DuckDBPyConnection, measure: Measure) -> None:
+    """A declared sum over categories and, if asked for, over consecutive periods ending with the one named."""
+    formed = measure.formed
+    assert formed is not None
+    if formed.periods == 1:
+        _add_categories(con, formed.measure, formed.categories, measure.id)
+        return
+    yearly = f"{measure.id} yearly"
+    _add_categories(con, formed.measure, formed.categories, yearly)
+    con.execute(
+        f"""
+        INSERT INTO observed BY NAME
+        SELECT $target AS measure_id, e.category, e.area_id, e.area_level, e.period_type, e.reference_date, e.period,
+            {_SUM.format(wanted="count(*)", weight="1")}
+        FROM observed e
+        JOIN observed o ON o.measure_id = e.measure_id AND o.area_id = e.area_id AND o.period_type = e.period_type
+            AND o.reference_date > e.reference_date - to_years($periods)
+            AND o.reference_date <= e.reference_date
+        WHERE e.measure_id = $yearly
+        GROUP BY ALL
+        HAVING count(*) = $periods
+        """,
+        {"target": measure.id, "yearly": yearly, "periods": formed.periods},
+    )
+    con.execute("DELETE FROM observed WHERE measure_id = ?", [yearly])
+
+
+def _add_categories(con: duckdb.DuckDBPyConnection, base: str, codes: list[str], target: str) -> None:
+    """`target`/insgesamt = sum of categories `codes` of `base`, wherever one of them exists and no total yet."""
+    con.execute(
+        f"""
+        INSERT INTO observed BY NAME
+        SELECT * FROM (
+            SELECT $target AS measure_id, '{TOTAL}' AS category, o.area_id, o.area_level, o.period_type,
+                o.reference_date, o.period, {_SUM.format(wanted=len(codes), weight="1")}
+            FROM observed o
+            WHERE o.measure_id = $base AND list_contains($codes, o.category)
+            GROUP BY ALL
+        ) s
+        ANTI JOIN observed x USING (measure_id, category, area_id, period_type, reference_date)
+        """,
+        {"target": target, "base": base, "codes": codes},
+    )
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
