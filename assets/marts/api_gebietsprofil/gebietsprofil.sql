@@ -5,5 +5,5 @@ JOIN (
     FROM mart.indicator_value
     GROUP BY area_id, indicator_id
 ) AS j ON j.area_id = w.gebiet AND j.indicator_id = w.indikator AND j.stichtag = w.stichtag
-WHERE w.gebiet = gebietsprofil_gebiet OR lower(w.gebiet_name) = lower(gebietsprofil_gebiet)
+WHERE w.gebiet = gebiet OR lower(w.gebiet_name) = lower(gebiet)
 ORDER BY w.ebene, w.gebiet, w.indikator

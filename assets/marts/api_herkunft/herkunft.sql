@@ -4,6 +4,6 @@ SELECT
     d.received_on AS eingegangen_am
 FROM api.indikatorwerte AS w
 JOIN meta.delivery AS d ON contains(';' || w.lieferungen || ';', ';' || d.delivery_id || ';')
-WHERE w.indikator = herkunft_indikator AND w.zeitraum = herkunft_zeitraum
-    AND (w.gebiet = herkunft_gebiet OR lower(w.gebiet_name) = lower(herkunft_gebiet))
+WHERE w.indikator = indikator AND w.zeitraum = zeitraum
+    AND (w.gebiet = gebiet OR lower(w.gebiet_name) = lower(gebiet))
 ORDER BY w.ebene, w.gebiet, d.delivery_id

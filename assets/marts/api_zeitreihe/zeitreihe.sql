@@ -2,6 +2,6 @@ SELECT
     w.gebiet, w.gebiet_name, w.ebene, w.zeitbezug, w.zeitraum, w.stichtag, w.wert, w.einheit, w.zaehler, w.nenner, w.status,
     w.grund, w.datenherkunft
 FROM api.indikatorwerte AS w
-WHERE w.indikator = zeitreihe_indikator
-    AND (w.gebiet = zeitreihe_gebiet OR lower(w.gebiet_name) = lower(zeitreihe_gebiet))
+WHERE w.indikator = indikator
+    AND (w.gebiet = gebiet OR lower(w.gebiet_name) = lower(gebiet))
 ORDER BY w.ebene, w.gebiet, w.zeitbezug, w.stichtag

@@ -1,0 +1,63 @@
+"""Lists what a project declares and the state it is in; works without Dagster."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+from pipelines.history import History, outstanding, overdue
+from pipelines.nightly import EXIT_OK, EXIT_USAGE
+from pipelines.progress import Voice
+from pipelines.project import ConfigError, Project, load_project
+from pipelines.release.publish import published
+from schemas.documents import FromRate, Source
+
+
+def print_catalogue(root: Path, voice: Voice) -> int:
+    """Print areas, sources, measures, indicators and marts; returns the exit code."""
+    try:
+        project = load_project(root)
+    except ConfigError as error:
+        for problem in error.problems:
+            voice.error(str(problem))
+        return EXIT_USAGE
+    for title, lines in _sections(project):
+        voice.say(f"\n{title}")
+        for line in lines or ["(keine)"]:
+            voice.say(f"  {line}")
+    return EXIT_OK
+
+
+def _sections(project: Project) -> list[tuple[str, list[str]]]:
+    release = published(project.paths)
+    levels = [
+        f"{level.id}: {sum(a.level == level.id for a in project.directory.areas.values())} {level.plural.de}"
+        for level in project.areas.levels
+    ]
+    indicators = []
+    for indicator in project.indicators.values():
+        how = ", ".join(
+            f"{level} ({'Quote' if isinstance(f, FromRate) else 'gerechnet'})" for level, f in indicator.levels.items()
+        )
+        indicators.append(f"{indicator.id}: {indicator.title.de} [{how}]")
+    return [
+        ("Veröffentlichung in Kraft", [release.release_id] if release else []),
+        ("Gebiete", levels),
+        ("Quellen", [f"{s.id}: {s.title.de} [{_state(project, s)}]" for s in project.sources.values()]),
+        ("Kennzahlen", [f"{m.id}: {m.title.de} [{m.kind}, {m.period_type}]" for m in project.measures.values()]),
+        ("Indikatoren", indicators),
+        ("Tabellen, Sichten, Makros", [f"{name}: {m.title.de}" for name, m in project.marts.items()]),
+    ]
+
+
+def _state(project: Project, source: Source) -> str:
+    """State as the receipts of the last night tell it."""
+    deliveries = History(project.paths).deliveries(source.id)
+    waiting = outstanding(deliveries, source)
+    missed, _ = overdue(deliveries, source, dt.datetime.now(dt.UTC).date())
+    if waiting:
+        return "zurückgewiesen: " + ", ".join(d.delivery_id for d in waiting)
+    if missed:
+        return f"überfällig seit {missed:%d.%m.%Y}"
+    accepted = [d for d in deliveries if d.decision == "accepted"]
+    return f"{len(accepted)} Lieferungen angenommen, {source.origin}" if accepted else "noch nichts geliefert"

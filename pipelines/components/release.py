@@ -1,0 +1,233 @@
+"""The release of a project, and with it the wide steps of the run over all its documents."""
+
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from pipelines.components.areas import areas_spec
+from pipelines.components.base import (
+    PUBLIC_KEY,
+    RELEASE_KEY,
+    YamlComponent,
+    delivery_key,
+    indicator_key,
+    mart_key,
+    measure_key,
+    reading_key,
+    spec,
+)
+from pipelines.components.indicator import indicator_spec
+from pipelines.components.mart import MART_CHECK, mart_check, mart_spec
+from pipelines.components.measure import measure_spec
+from pipelines.components.source import CONTRACT_CHECK, contract_check, delivery_spec, reading_spec
+from pipelines.intake.run import SourceState
+from pipelines.marts.models import Models
+from pipelines.night import Night
+from pipelines.project import Project, load_project
+from pipelines.publishable import check_rows
+from schemas.documents import Release
+
+FINAL_CHECK = "alle_lieferungen_angenommen"
+_NIGHTS: dict[str, Night] = {}
+
+
+class ReleaseComponent(YamlComponent[Release]):
+    """What the project publishes. Builds intake, build, protection and publication as four wide steps."""
+
+    model = Release
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """All assets and checks of the project."""
+        project = load_project(context.project_root)
+        models = Models(project)
+        steps = _Steps(project, models)
+        deliveries = [delivery_spec(project, source) for source in project.sources.values()]
+        assets = [areas_spec(project), *deliveries, steps.intake(), steps.build(), steps.protect(), steps.publish()]
+        return dg.Definitions(assets=assets)
+
+
+def night_of(project: Project, context: dg.AssetExecutionContext) -> Night:
+    """The night of a Dagster run; takes the lock on first use, so runs from the web page wait for nobody either."""
+    night = _NIGHTS.get(context.run_id)
+    if night is None:
+        _NIGHTS.clear()
+        night = _NIGHTS[context.run_id] = Night.begin(project.paths.root, context.log.info)
+        fail_dead_runs(context.instance, context.run_id)
+    return night
+
+
+def adopt(run_id: str, night: Night) -> None:
+    """Hand a night that the command line has begun to the run it starts."""
+    _NIGHTS.clear()
+    _NIGHTS[run_id] = night
+
+
+def fail_dead_runs(instance: dg.DagsterInstance, own: str) -> list[str]:
+    """Runs of this project that were killed stay STARTED for ever; whoever holds the lock knows they are dead."""
+    started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
+    dead = [run for run in instance.get_runs(filters=started) if run.run_id != own]
+    for run in dead:
+        where = f"{socket.gethostname()}, Prozess {os.getpid()}"
+        instance.report_run_failed(run, f"Der Lauf wurde abgebrochen; festgestellt vom nächsten Lauf ({where}).")
+    return [run.run_id for run in dead]
+
+
+class _Steps:
+    """The four executable multi-assets."""
+
+    def __init__(self, project: Project, models: Models) -> None:
+        self.project = project
+        self.models = models
+
+    def intake(self) -> dg.AssetsDefinition:
+        project = self.project
+        sources = project.sources
+
+        @dg.multi_asset(
+            name="eingang",
+            specs=[reading_spec(project, s) for s in sources.values()],
+            check_specs=[contract_check(s) for s in sources.values()],
+            can_subset=True,
+        )
+        def eingang(context: dg.AssetExecutionContext) -> Iterator[Any]:
+            night = night_of(project, context)
+            wanted = sorted(key.path[-1] for key in context.selected_asset_keys)
+            for source_id, state in night.intake(wanted).items():
+                for delivery in state.new:
+                    if delivery.delivery_id in {d.delivery_id for d in state.in_force}:
+                        context.log_event(
+                            dg.AssetMaterialization(
+                                delivery_key(source_id), metadata={"lieferung": delivery.delivery_id}
+                            )
+                        )
+                yield dg.MaterializeResult(
+                    reading_key(source_id),
+                    metadata={"lieferungen_in_kraft": len(state.in_force), "neu": len(state.new)},
+                )
+                yield _contract_result(state)
+
+        return eingang
+
+    def build(self) -> dg.AssetsDefinition:
+        project, models = self.project, self.models
+        tables = models.order
+        specs = [
+            *[measure_spec(project, m) for m in project.measures.values()],
+            *[indicator_spec(project, i) for i in project.indicators.values()],
+            *[mart_spec(models, m) for m in tables],
+        ]
+
+        @dg.multi_asset(name="aufbau", specs=specs, check_specs=[mart_check(m) for m in tables], can_subset=False)
+        def aufbau(context: dg.AssetExecutionContext) -> Iterator[Any]:
+            night = night_of(project, context)
+            edition = night.build()
+            failed = {"observation": {"summe_gleich_gelieferter_zahl"}} if night.gaps else {}
+            if edition.impossible:
+                failed["indicator_value"] = {"zaehler_nicht_ueber_nenner"}
+            rules = check_rows({}, [m.mart.id for m in tables], failed)
+            for measure in sorted(project.measures.values(), key=lambda m: m.formed is not None):  # upstream first
+                yield dg.MaterializeResult(measure_key(measure.id))
+            for indicator_id in project.indicators:
+                yield dg.MaterializeResult(indicator_key(indicator_id))
+            for model in tables:
+                name = model.mart.id
+                yield dg.MaterializeResult(mart_key(name), metadata={"dagster/row_count": edition.rows[name]})
+                own = [(rule, passed) for _, subject, rule, passed in rules if subject == name]
+                yield dg.AssetCheckResult(
+                    passed=all(passed for _, passed in own),
+                    asset_key=mart_key(name),
+                    check_name=MART_CHECK,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    metadata={"regeln": dg.MetadataValue.md(_rules_table(own))},
+                )
+
+        return aufbau
+
+    def protect(self) -> dg.AssetsDefinition:
+        project, models = self.project, self.models
+        public = spec(
+            project,
+            project.release,
+            PUBLIC_KEY,
+            deps=[mart_key(m.mart.id) for m in models.order],
+            kinds=["duckdb"],
+            group="veroeffentlichung",
+            description=(
+                "Öffentliche Ausgabe: dieselben Tabellen, gerechnet nur aus dem, was öffentlich sein darf. Solange Anzahlen "
+                "nicht geschützt werden können, sind das anderswo öffentliche und konstruierte Zahlen."
+            ),
+        )
+
+        @dg.multi_asset(name="schutz", specs=[public])
+        def schutz(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+            edition = night_of(project, context).protect()
+            content = edition.content_hash if edition else "intern, keine Veröffentlichung"
+            return dg.MaterializeResult(PUBLIC_KEY, metadata={"inhalt": content})
+
+        return schutz
+
+    def publish(self) -> dg.AssetsDefinition:
+        project = self.project
+        release = spec(
+            project,
+            project.release,
+            RELEASE_KEY,
+            deps=[PUBLIC_KEY],
+            kinds=["duckdb", "parquet", "csv", "excel"],
+            group="veroeffentlichung",
+        )
+        check = dg.AssetCheckSpec(
+            FINAL_CHECK,
+            asset=RELEASE_KEY,
+            blocking=True,
+            description="Veröffentlicht ist; hier steht, ob alle Lieferungen angenommen und pünktlich sind.",
+        )
+
+        @dg.multi_asset(name="veroeffentlichen", specs=[release], check_specs=[check])
+        def veroeffentlichen(context: dg.AssetExecutionContext) -> Iterator[Any]:
+            night = night_of(project, context)
+            publication = night.publish()
+            findings = night.findings
+            yield dg.MaterializeResult(
+                RELEASE_KEY,
+                metadata={
+                    "veroeffentlichung": publication.release_id if publication else "keine (internes Projekt)",
+                    "neu": bool(publication and publication.new),
+                },
+            )
+            text = "alles angenommen" if not findings else "veröffentlicht, aber: " + "; ".join(findings)
+            yield dg.AssetCheckResult(
+                passed=not findings,
+                asset_key=RELEASE_KEY,
+                check_name=FINAL_CHECK,
+                description=text,
+                metadata={"ergebnis": text},
+            )
+
+        return veroeffentlichen
+
+
+def _contract_result(state: SourceState) -> dg.AssetCheckResult:
+    """Rule ids and counts, no values: Dagster's storage is not protected like the warehouse."""
+    rules: dict[str, int] = {}
+    for delivery in state.outstanding:
+        for failure in state.failures[delivery.delivery_id]:
+            rules[failure["rule"]] = rules.get(failure["rule"], 0) + 1
+    if state.missed:
+        rules["termin_eingehalten"] = 1
+    lines = ["| Regel | Beanstandungen |", "| --- | --- |", *[f"| {rule} | {n} |" for rule, n in sorted(rules.items())]]
+    return dg.AssetCheckResult(
+        passed=state.well,
+        asset_key=reading_key(state.source.id),
+        check_name=CONTRACT_CHECK,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"regeln": dg.MetadataValue.md("\n".join(lines) if rules else "alle erfüllt")},
+    )
+
+
+def _rules_table(rules: list[tuple[str, bool]]) -> str:
+    lines = ["| Regel | erfüllt |", "| --- | --- |"]
+    return "\n".join([*lines, *[f"| {rule} | {'ja' if passed else 'nein'} |" for rule, passed in rules]])

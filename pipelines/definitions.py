@@ -1,0 +1,77 @@
+"""Dagster's code location: the project's folder, the in-process executor, the job, schedule and sensor."""
+
+from __future__ import annotations
+
+import os
+import types
+import warnings
+from pathlib import Path
+
+import dagster as dg
+from dagster.components.core.component_tree import ComponentTree
+
+from pipelines import gate
+from pipelines.paths import Paths
+from pipelines.project import load_project
+
+PROJECT_VARIABLE = "SOZIALRAUM_PROJECT"
+JOB = "nightly"
+
+
+def component_tree(root: Path) -> ComponentTree:
+    """Components below `root`/assets, loaded by path: loading by name would find the installed project's YAML."""
+    folder = root / "assets"
+    module = types.ModuleType("assets")
+    module.__path__, module.__file__ = [str(folder)], str(folder / "__init__.py")
+    return ComponentTree.from_module(defs_module=module, project_root=root)
+
+
+def project_definitions(root: Path) -> dg.Definitions:
+    """All definitions of the project in a folder.
+
+    Raises:
+        ConfigError: the project's files are not valid (all findings, with file and line).
+    """
+    paths = Paths.of(root)
+    load_project(root)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        loaded = component_tree(paths.root).build_defs()
+    job = dg.define_asset_job(JOB, selection=dg.AssetSelection.all(), description="Die ganze Nacht: annehmen, prüfen, rechnen, veröffentlichen.")
+    schedule = dg.ScheduleDefinition(
+        name="nachts", job_name=JOB, cron_schedule="15 3 * * *", execution_timezone="Europe/Berlin"
+    )
+    return dg.Definitions.merge(
+        loaded,
+        dg.Definitions(executor=dg.in_process_executor, jobs=[job], schedules=[schedule], sensors=[_sensor(paths)]),
+    )
+
+
+def _sensor(paths: Paths) -> dg.SensorDefinition:
+    """Asks the same nothing-new gate as the command line; off until somebody switches it on."""
+
+    @dg.sensor(name="neue_lieferungen", job_name=JOB, minimum_interval_seconds=300)
+    def neue_lieferungen(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        import datetime as dt
+
+        verdict = gate.examine(paths, dt.datetime.now(dt.UTC).date())
+        if verdict.unchanged:
+            return dg.SkipReason(verdict.reason)
+        key = "|".join(verdict.fingerprint.values())
+        return dg.RunRequest(run_key=key, tags={"sozialraum/anlass": verdict.reason})
+
+    return neue_lieferungen
+
+
+def project_root() -> Path:
+    """The project to serve: SOZIALRAUM_PROJECT, else the folder of this installation."""
+    return Path(os.environ.get(PROJECT_VARIABLE) or Path(__file__).resolve().parent.parent)
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Loaded by `dg` and Dagster's web page."""
+    return project_definitions(project_root())
+
+

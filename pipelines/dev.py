@@ -1,0 +1,34 @@
+"""Starts Dagster's web page on the runs and definitions of one project, reachable from this machine only."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pipelines.nightly import EXIT_USAGE, prepare_home
+from pipelines.paths import Paths
+from pipelines.progress import Voice
+
+PROJECT_VARIABLE = "SOZIALRAUM_PROJECT"
+
+
+def serve(root: Path, port: int, voice: Voice) -> int:
+    """Run `dg dev` from the installation, on the project in `root`; returns its exit code."""
+    paths = Paths.of(root)
+    command = Path(sys.executable).with_name("dg")
+    if not paths.is_project():
+        voice.error(f"{root}: kein Projektordner (erwartet: assets/, data/, dagster.yaml)")
+        return EXIT_USAGE
+    if not command.exists():
+        voice.error("dg fehlt in dieser Umgebung; »make dev« richtet sie ein")
+        return EXIT_USAGE
+    prepare_home(paths)
+    installation = Path(__file__).resolve().parent.parent
+    environment = {**os.environ, PROJECT_VARIABLE: str(paths.root), "VIRTUAL_ENV": sys.prefix}
+    voice.say(f"http://127.0.0.1:{port} (Ende mit Strg+C)")
+    run = subprocess.run(
+        [str(command), "dev", "-h", "127.0.0.1", "-p", str(port)], cwd=installation, env=environment, check=False
+    )
+    return run.returncode

@@ -1,0 +1,225 @@
+"""Builds one edition of the marts: true observation -> internal file, protected observation -> public file.
+
+Each edition has a DuckDB session of its own that is handed nothing but its observation and the declarations, so the
+public session cannot reach a true value.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from pipelines.files import sha256_file, sha256_text
+from pipelines.marts.inputs import OBSERVATION_IN, input_tables
+from pipelines.marts.models import Model, Models
+
+STORAGE_VERSION = "v1.0.0"
+"""Oldest format DuckDB 2 writes: every reader since 1.0 opens it."""
+
+FILE = "o"
+
+
+@dataclass
+class Edition:
+    """What was built."""
+
+    file: Path
+    content_hash: str
+    rows: dict[str, int] = field(default_factory=dict)
+    impossible: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+class BrokenMart(Exception):
+    """A mart does not hold what it promises (columns, key); nothing is published."""
+
+
+def build_edition(
+    models: Models,
+    observation: Path,
+    target: Path,
+    meta: dict[str, Sequence[tuple[Any, ...]]],
+    *,
+    release_id: str,
+    commit: str,
+) -> Edition:
+    """Write a DuckDB file with schemas mart, api and meta; `target` is replaced.
+
+    Args:
+        models: the marts as declared.
+        observation: Parquet file with the columns of `mart.observation`.
+        target: file to write.
+        meta: rows for `meta.delivery` and `meta.check_result`.
+        release_id: id under which this edition will be known, for `meta.release`.
+        commit: version of the program, for `meta.release`.
+
+    Raises:
+        BrokenMart: a table's columns or key are not as declared.
+    """
+    for leftover in (target, target.with_name(target.name + ".wal")):
+        leftover.unlink(missing_ok=True)
+    with duckdb.connect() as con:
+        con.execute(f"ATTACH '{_quoted(target)}' AS {FILE} (STORAGE_VERSION '{STORAGE_VERSION}')")
+        for schema in ("mart", "meta", "api"):
+            con.execute(f"CREATE SCHEMA {FILE}.{schema}")
+        con.execute(f"USE {FILE}.mart")
+        for name, table in input_tables(models.project).items():
+            con.register(f"{name}_arrow", table)
+            con.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM {name}_arrow")
+        con.execute(f"CREATE TEMP VIEW {OBSERVATION_IN} AS SELECT * FROM read_parquet('{_quoted(observation)}')")
+        edition = Edition(target, "")
+        for model in models.order:
+            edition.rows[model.mart.id] = _build_table(con, model)
+        edition.impossible = _impossible(con, models)
+        fixed = {
+            "column_lineage": [
+                (t, c, st, sc) for t, cs in models.lineage.items() for c, pairs in cs.items() for st, sc in pairs
+            ],
+            "data_dictionary": list(dictionary(models)),
+        }
+        for name, rows in {**meta, **fixed}.items():
+            _fill(con, models, name, rows)
+        edition.content_hash = _content_hash(con, models)
+        _fill(con, models, "release", [(release_id, edition.content_hash, commit, models.project.rules)])
+        for model in _api_order(models):
+            _build_api(con, model)
+        _comment(con, models)
+        con.execute("USE memory")
+        con.execute(f"DETACH {FILE}")
+    return edition
+
+
+def dictionary(models: Models) -> Iterable[tuple[Any, ...]]:
+    """Rows of the data dictionary, from the YAML alone."""
+    for name, model in sorted(models.all.items()):
+        mart = model.mart
+        yield (
+            mart.schema_name,
+            mart.id,
+            mart.kind,
+            None,
+            0,
+            None,
+            False,
+            object_comment(model),
+            mart.description.en,
+        )
+        for position, (column, details) in enumerate(model.columns.items(), 1):
+            key = column in mart.key
+            yield (
+                name.split(".")[0],
+                mart.id,
+                mart.kind,
+                column,
+                position,
+                details.type,
+                key,
+                details.de,
+                details.en,
+            )
+
+
+def object_comment(model: Model) -> str:
+    """Comment of a table, view or macro: title, description, key."""
+    text = f"{model.mart.title.de}. {model.mart.description.de}"
+    return f"{text} Schlüssel: {', '.join(model.mart.key)}." if model.mart.key else text
+
+
+def _build_table(con: duckdb.DuckDBPyConnection, model: Model) -> int:
+    mart = model.mart
+    declared = ", ".join(f"{name} {column.type}" for name, column in model.columns.items())
+    con.execute(f"CREATE TABLE {mart.id} ({declared})")
+    order = ", ".join(f"{key} NULLS FIRST" for key in mart.key)
+    con.execute(f"INSERT INTO {mart.id} SELECT * FROM ({model.sql}) ORDER BY {order}")
+    keys = ", ".join(mart.key)
+    twice = con.execute(f"SELECT {keys}, count(*) FROM {mart.id} GROUP BY {keys} HAVING count(*) > 1 LIMIT 3").fetchall()
+    if twice:
+        raise BrokenMart(f"mart.{mart.id}: der Schlüssel ({keys}) ist nicht eindeutig, z. B. {twice[0]}")
+    row = con.execute(f"SELECT count(*) FROM {mart.id}").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _impossible(con: duckdb.DuckDBPyConnection, models: Models) -> list[tuple[str, str, str]]:
+    """Shares whose numerator exceeds the denominator: (indicator, area, period)."""
+    if "mart.indicator_value" not in models.all:
+        return []
+    return con.execute(
+        """
+        SELECT v.indicator_id, v.area_id, v.period
+        FROM indicator_value v JOIN indicator i USING (indicator_id)
+        WHERE i.unit = 'percent' AND v.numerator > v.denominator
+        ORDER BY ALL
+        """
+    ).fetchall()
+
+
+def _fill(con: duckdb.DuckDBPyConnection, models: Models, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Create a table of schema meta and insert rows."""
+    model = models.all[f"meta.{name}"]
+    declared = ", ".join(f"{column} {details.type}" for column, details in model.columns.items())
+    con.execute(f"CREATE TABLE {FILE}.meta.{name} ({declared})")
+    if rows:
+        import pyarrow as pa
+
+        columns = list(zip(*rows, strict=True))
+        con.register("rows_in", pa.table(dict(zip(model.columns, map(list, columns), strict=True))))
+        con.execute(f"INSERT INTO {FILE}.meta.{name} SELECT * FROM rows_in")
+        con.unregister("rows_in")
+
+
+def _api_order(models: Models) -> list[Model]:
+    """Views before macros, and views that read another view after it."""
+    models_of_api = models.of_schema("api")
+    return sorted(models_of_api, key=lambda m: (m.mart.kind == "macro", "api." in (m.sql or ""), m.mart.id))
+
+
+def _build_api(con: duckdb.DuckDBPyConnection, model: Model) -> None:
+    """Views and macros name tables as `mart.t` (schema, no catalogue): old readers need that."""
+    mart = model.mart
+    con.execute(f"USE {FILE}.api")
+    if mart.kind == "view":
+        con.execute(f"CREATE VIEW {mart.id} AS {model.sql}")
+        found = [row[0] for row in con.execute(f"DESCRIBE {mart.id}").fetchall()]
+        if found != list(model.columns):
+            raise BrokenMart(f"api.{mart.id}: Spalten {found} weichen von defs.yaml ab")
+    else:
+        con.execute(f"CREATE MACRO {mart.id}({', '.join(mart.parameters)}) AS TABLE {model.sql}")
+
+
+def _comment(con: duckdb.DuckDBPyConnection, models: Models) -> None:
+    for model in models.all.values():
+        mart = model.mart
+        con.execute(f"USE {FILE}.{mart.schema_name}")
+        kind = {"table": "TABLE", "view": "VIEW", "macro": "MACRO TABLE"}[mart.kind]
+        con.execute(f"COMMENT ON {kind} {mart.id} IS {_literal(object_comment(model))}")
+        for column, details in model.columns.items() if mart.kind != "macro" else []:
+            con.execute(f"COMMENT ON COLUMN {mart.id}.{column} IS {_literal(details.de)}")
+
+
+def _content_hash(con: duckdb.DuckDBPyConnection, models: Models) -> str:
+    """Hash over sorted Parquet of all tables that figures or their meaning stand in, and over the SQL of views.
+
+    What changes without the figures changing (deliveries, check results, the release's own row) is no part of it.
+    """
+    tables = [m.name for m in models.order] + ["meta.column_lineage", "meta.data_dictionary"]
+    parts = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in sorted(tables):
+            file = Path(folder, name)
+            con.execute(f"COPY (SELECT * FROM {FILE}.{name} ORDER BY ALL) TO '{_quoted(file)}' (FORMAT parquet)")
+            parts += [name, sha256_file(file)]
+    for model in models.of_schema("api"):
+        parts += [model.name, model.sql or ""]
+    return sha256_text(*parts)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

@@ -1,0 +1,160 @@
+"""What the marts read besides the observation: areas, measures and indicators as declared in YAML and CSV.
+
+The names of these inputs end in `_in`; no mart has such a name, so an input never shadows a table.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.project import Project
+from schemas.documents import TOTAL, FromRate, Indicator, Measure, RolledUp
+
+FACTORS = {"percent": 100.0, "per_1000": 1000.0, "ratio": 1.0, "persons": 1.0}
+OBSERVATION_IN = "observation_in"
+
+
+def input_tables(project: Project) -> dict[str, pa.Table]:
+    """Arrow tables by input name (`area_in`, `membership_in`, `measure_in`, `indicator_in`, `indicator_level_in`)."""
+    return {
+        "area_in": _table(
+            [
+                {
+                    "area_id": a.area_id,
+                    "name": a.name,
+                    "level": a.level,
+                    "valid_from": a.valid_from,
+                    "valid_to": a.valid_to,
+                    "sort_key": a.sort_key,
+                    "number": a.number or None,
+                    "source": a.source or None,
+                }
+                for a in project.directory.areas.values()
+            ],
+            _AREA,
+        ),
+        "membership_in": _table([m.__dict__ for m in project.directory.memberships], _MEMBERSHIP),
+        "measure_in": _table([_measure(m) for m in project.measures.values()], _MEASURE),
+        "indicator_in": _table([_indicator(project, i) for i in project.indicators.values()], _INDICATOR),
+        "indicator_level_in": _table(
+            [
+                {
+                    "indicator_id": i.id,
+                    "area_level": level,
+                    "figure": "rate" if isinstance(figure, FromRate) else "counts",
+                    "rate_measure": figure.rate if isinstance(figure, FromRate) else None,
+                }
+                for i in project.indicators.values()
+                for level, figure in i.levels.items()
+            ],
+            _INDICATOR_LEVEL,
+        ),
+    }
+
+
+def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _schema(**types: type) -> pa.Schema:
+    arrow = {str: pa.string(), int: pa.int32(), float: pa.float64(), dt.date: pa.date32()}
+    return pa.schema([(name, arrow[kind]) for name, kind in types.items()])
+
+
+_AREA = _schema(
+    area_id=str, name=str, level=str, valid_from=dt.date, valid_to=dt.date, sort_key=int, number=str, source=str
+)
+_MEMBERSHIP = _schema(
+    area_id=str, parent_id=str, valid_from=dt.date, valid_to=dt.date, weight=float, status=str, source=str
+)
+_MEASURE = _schema(
+    measure_id=str,
+    title=str,
+    unit=str,
+    kind=str,
+    family=str,
+    additive_over=str,
+    title_en=str,
+    period_type=str,
+    formed_from=str,
+)
+_INDICATOR = _schema(
+    indicator_id=str,
+    title_de=str,
+    title_en=str,
+    definition_de=str,
+    numerator=str,
+    denominator=str,
+    unit=str,
+    decimals=int,
+    polarity=str,
+    owner=str,
+    approved_by=str,
+    approved_on=dt.date,
+    definition_en=str,
+    reading_aid_de=str,
+    numerator_category=str,
+    denominator_category=str,
+    denominator_period_type=str,
+    denominator_date=str,
+    factor=float,
+    topic=str,
+    sort_key=int,
+)
+_INDICATOR_LEVEL = _schema(indicator_id=str, area_level=str, figure=str, rate_measure=str)
+
+
+def _measure(measure: Measure) -> dict[str, Any]:
+    over = []
+    if any(isinstance(f, RolledUp) for figures in measure.levels.values() for f in figures):
+        over.append("area")
+    if measure.category_total != "none":
+        over.append("category")
+    formed = None
+    if measure.formed:
+        formed = f"{measure.formed.measure}: {'+'.join(measure.formed.categories)}"
+        formed += f" über {measure.formed.periods} Zeiträume" if measure.formed.periods > 1 else ""
+    return {
+        "measure_id": measure.id,
+        "title": measure.title.de,
+        "unit": measure.unit,
+        "kind": measure.kind,
+        "family": measure.family,
+        "additive_over": ";".join(over) or None,
+        "title_en": measure.title.en,
+        "period_type": measure.period_type,
+        "formed_from": formed,
+    }
+
+
+def _indicator(project: Project, indicator: Indicator) -> dict[str, Any]:
+    numerator, denominator = indicator.numerator, indicator.denominator
+    numerator_type = project.measures[numerator.measure].period_type if numerator else None
+    by_year_end = indicator.denominator_date != "same"
+    denominator_type = project.measures[denominator.measure].period_type if denominator else None
+    return {
+        "indicator_id": indicator.id,
+        "title_de": indicator.title.de,
+        "title_en": indicator.title.en,
+        "definition_de": indicator.definition.de,
+        "numerator": numerator.measure if numerator else None,
+        "denominator": denominator.measure if denominator else None,
+        "unit": indicator.unit,
+        "decimals": indicator.decimals,
+        "polarity": indicator.polarity,
+        "owner": indicator.owner,
+        "approved_by": indicator.approved_by,
+        "approved_on": indicator.approved_on,
+        "definition_en": indicator.definition.en,
+        "reading_aid_de": indicator.reading_aid.de if indicator.reading_aid else None,
+        "numerator_category": numerator.category if numerator else None,
+        "denominator_category": denominator.category if denominator else TOTAL,
+        "denominator_period_type": denominator_type if by_year_end else (denominator_type or numerator_type),
+        "denominator_date": indicator.denominator_date,
+        "factor": FACTORS[indicator.unit],
+        "topic": project.topic(indicator),
+        "sort_key": indicator.sort_key,
+    }

@@ -1,0 +1,151 @@
+"""The marts as declared: their rendered SQL, columns, order of building, and column lineage. No data here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from pipelines.files import read_json, sha256_text, write_json
+from pipelines.marts.inputs import OBSERVATION_IN, input_tables
+from pipelines.project import ConfigError, Project
+from schemas.documents import Column, Mart
+from schemas.yaml_source import Problem
+
+Lineage = dict[str, list[tuple[str, str]]]
+"""Column -> (table, column) pairs its value comes from."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One table, view or macro, ready to be built."""
+
+    mart: Mart
+    sql: str | None
+    columns: dict[str, Column]
+
+    @property
+    def name(self) -> str:
+        """`schema.id`."""
+        return f"{self.mart.schema_name}.{self.mart.id}"
+
+
+class Models:
+    """All marts of a project."""
+
+    def __init__(self, project: Project) -> None:
+        """Render the SQL of every mart.
+
+        Raises:
+            ConfigError: a template or a statement is not valid, or tables depend on each other in a circle.
+        """
+        self.project = project
+        environment = Environment(undefined=StrictUndefined, keep_trailing_newline=False)
+        self.all = {}
+        for name, mart in project.marts.items():
+            text = project.sql(mart)
+            sql = environment.from_string(text).render(indicators=list(project.indicators.values())) if text else None
+            self.all[name] = Model(mart, sql, self._columns(mart))
+
+    def _columns(self, mart: Mart) -> dict[str, Column]:
+        columns = dict(mart.columns)
+        for indicator in self.project.indicators.values() if mart.columns_per_indicator else []:
+            for pattern, column in mart.columns_per_indicator.items():
+                english = indicator.title.en or indicator.title.de
+                columns[pattern.format(id=indicator.id)] = Column(
+                    type=column.type,
+                    de=column.de.format(title=indicator.title.de),
+                    en=column.en.format(title=english) if column.en else None,
+                )
+        return columns
+
+    def of_schema(self, schema: str) -> list[Model]:
+        """Models of one schema, by name."""
+        return [m for m in self.all.values() if m.mart.schema_name == schema]
+
+    @cached_property
+    def inputs(self) -> dict[str, dict[str, str]]:
+        """Columns (name -> SQL type) of every input table."""
+        types = {"string": "VARCHAR", "int32": "INTEGER", "double": "DOUBLE", "date32[day]": "DATE"}
+        found = {
+            name: {field.name: types[str(field.type)] for field in table.schema}
+            for name, table in input_tables(self.project).items()
+        }
+        observation = self.all.get("mart.observation")
+        if observation:
+            found[OBSERVATION_IN] = {n: c.type for n, c in observation.columns.items()}
+        return found
+
+    @cached_property
+    def _analysis(self) -> dict[str, dict[str, Any]]:
+        """Per table of schema `mart`: the tables it reads and its lineage; derived once per SQL text, then cached."""
+        tables = {m.mart.id: m for m in self.of_schema("mart") if m.sql}
+        schema = {name: {c: col.type for c, col in m.columns.items()} for name, m in tables.items()} | self.inputs
+        cache_file = self.project.paths.internal / "spaltenherkunft.json"
+        cache = read_json(cache_file) or {}
+        keys = {name: sha256_text(m.sql or "", json.dumps(schema, sort_keys=True)) for name, m in tables.items()}
+        found = {name: cache.get(keys[name]) or _derive(self.project, m, schema) for name, m in tables.items()}
+        fresh = {keys[name]: entry for name, entry in found.items()}
+        if fresh != cache and cache_file.parent.is_dir():
+            write_json(cache_file, fresh)
+        return found
+
+    @cached_property
+    def lineage(self) -> dict[str, Lineage]:
+        """Value lineage of every table of schema `mart` (join and filter columns are no part of it)."""
+        return {
+            name: {column: [(t, c) for t, c in pairs] for column, pairs in entry["columns"].items()}
+            for name, entry in self._analysis.items()
+        }
+
+    def reads(self, mart_id: str) -> set[str]:
+        """Tables (marts and inputs) that a mart's SQL names."""
+        return set(self._analysis[mart_id]["tables"])
+
+    @cached_property
+    def order(self) -> list[Model]:
+        """Tables of schema `mart`, each after those it reads."""
+        tables = {m.mart.id: m for m in self.of_schema("mart")}
+        graph = {name: sorted(t for t in self.reads(name) if t in tables) for name in tables}
+        try:
+            return [tables[name] for name in TopologicalSorter(graph).static_order()]
+        except CycleError as error:
+            circle = " -> ".join(error.args[1])
+            raise ConfigError([Problem("assets/marts", 1, f"Tabellen lesen einander im Kreis: {circle}")]) from error
+
+
+def _derive(project: Project, model: Model, schema: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """Lineage of one statement; a statement we can't read is a configuration error naming its file and line."""
+    import sqlglot
+    from sqlglot import exp
+    from sqlglot.errors import SqlglotError
+    from sqlglot.lineage import lineage
+
+    file = project.paths.relative(project.file(model.mart).with_name(f"{model.mart.id}.sql"))
+    try:
+        tree = sqlglot.parse_one(model.sql or "", read="duckdb")
+        ctes = {cte.alias for cte in tree.find_all(exp.CTE)}
+        tables = sorted({t.name for t in tree.find_all(exp.Table)} - ctes)
+        unknown = [t for t in tables if t not in schema]
+        if unknown:
+            raise ConfigError([Problem(file, 1, f"liest unbekannte Tabellen: {', '.join(unknown)}")])
+        columns = {}
+        for column in tree.named_selects:
+            leaves = [
+                (n.source.name, n.name.split(".")[-1])
+                for n in lineage(column, tree, schema=schema, dialect="duckdb").walk()
+                if isinstance(n.source, exp.Table) and not n.downstream
+            ]
+            columns[column] = sorted(set(leaves))
+    except SqlglotError as error:
+        line = getattr(error, "errors", None) and error.errors[0].get("line")
+        raise ConfigError([Problem(file, line or 1, f"SQL nicht lesbar: {str(error).splitlines()[0]}")]) from error
+    if list(columns) != list(model.columns):
+        wrong = sorted(set(columns) ^ set(model.columns)) or ["Reihenfolge"]
+        raise ConfigError([Problem(file, 1, f"Spalten weichen von defs.yaml ab: {', '.join(wrong)}")])
+    return {"tables": tables, "columns": columns}
+

@@ -1,0 +1,227 @@
+"""One night: the steps of the run in their order, what each hands to the next, and the outcome. No Dagster here.
+
+A step that finds its predecessor's result missing (a run of single steps from the web page) works it out from what is
+on disk, so every step can be run alone.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import subprocess
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from pipelines import gate, lock
+from pipelines.files import point_link, remove_leftovers, write_json
+from pipelines.history import History
+from pipelines.intake.report import report_paths
+from pipelines.intake.run import SourceState, current_state, take_in
+from pipelines.marts.edition import Edition, build_edition
+from pipelines.marts.models import Models
+from pipelines.project import Project, load_project
+from pipelines.publishable import PublicInputs, check_rows, delivery_rows, public_inputs
+from pipelines.release.publish import Publication, next_release_id, publish, retire
+from pipelines.rollup import Gap, build_observation
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_WELL, EXIT_BUSY = 0, 1, 2, 3, 5
+KEEP_INTERNAL = 2
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Night:
+    """State of one run."""
+
+    project: Project
+    now: dt.datetime
+    fingerprint: dict[str, str]
+    say: Say
+    states: dict[str, SourceState] = field(default_factory=dict)
+    gaps: list[Gap] = field(default_factory=list)
+    internal: Edition | None = None
+    public: Edition | None = None
+    publication: Publication | None = None
+    finished: bool = False
+
+    @classmethod
+    def begin(cls, root: Path | str, say: Say, now: dt.datetime | None = None) -> Night:
+        """Take the lock, load the project, remove what a killed run left behind.
+
+        Raises:
+            lock.Busy: another run is active.
+            ConfigError: the project is not valid.
+        """
+        project = load_project(root)
+        project.paths.prepare()
+        lock.take(project.paths.lock_file)
+        for folder in (project.paths.history, project.paths.warehouse, project.paths.releases):
+            for name in remove_leftovers(folder):
+                say(f"Rest eines abgebrochenen Laufs entfernt: {name}")
+        return cls(project, now or dt.datetime.now(dt.UTC), gate.take_fingerprint(project.paths), say)
+
+    # ------------------------------------------------------------ step 1: intake
+
+    def intake(self, source_ids: Iterable[str] | None = None) -> dict[str, SourceState]:
+        """Receive, read and judge the deliveries of the given sources (all by default)."""
+        wanted = set(self.project.sources if source_ids is None else source_ids)
+        night = History(self.project.paths).next_night()
+        for source in self.project.sources.values():
+            if source.id in wanted:
+                self.states[source.id] = state = take_in(self.project, source, night, self.now)
+                for delivery in state.new:
+                    self.say(f"{source.id}: {delivery.name} ist neu ({delivery.delivery_id})")
+                for delivery in state.outstanding:
+                    page = self.project.paths.relative(report_paths(self.project, delivery)[0])
+                    count = len(state.failures[delivery.delivery_id])
+                    self.say(f"{source.id}: {delivery.name} ZURÜCKGEWIESEN, {count} Beanstandungen, siehe {page}")
+                for note in state.notes:
+                    self.say(f"{source.id}: Hinweis: {note}")
+        return {source_id: self.states[source_id] for source_id in sorted(wanted)}
+
+    def all_states(self) -> dict[str, SourceState]:
+        """States of all sources; those this run did not take in are read from the archive."""
+        for source in self.project.sources.values():
+            if source.id not in self.states:
+                self.states[source.id] = current_state(self.project, source, self.now.date())
+        return dict(sorted(self.states.items()))
+
+    # ------------------------------------------------------------ step 2: build
+
+    @cached_property
+    def models(self) -> Models:
+        """The marts as declared."""
+        return Models(self.project)
+
+    @cached_property
+    def release_id(self) -> str:
+        """Id under which this night will publish, if it does."""
+        return next_release_id(self.project.paths, self.now)
+
+    @property
+    def observation(self) -> Path:
+        """The true observation (stays inside)."""
+        return self.project.paths.internal / "beobachtung.parquet"
+
+    def build(self) -> Edition:
+        """Observation and internal marts; the internal file is put in force in one step."""
+        states = self.all_states()
+        self.gaps = build_observation(self.project, states, self.observation)
+        paths = self.project.paths
+        building = paths.internal / ".neu-internal.duckdb"
+        self.internal = self._edition(self.observation, building)
+        target = paths.internal / f"internal-{self.internal.content_hash[:12]}-{self.release_id}.duckdb"
+        building.rename(target)
+        self.internal.file = target
+        point_link(paths.internal_mart, target.name)
+        for old in sorted(paths.internal.glob("internal-*.duckdb"), key=lambda p: p.stat().st_mtime_ns)[:-KEEP_INTERNAL]:
+            old.unlink()
+        for gap in self.gaps[:20]:
+            text = f"{gap.measure_id} {gap.area_id} {gap.period}: geliefert {gap.delivered:g}, Summe {gap.summed:g}"
+            self.say(f"Hinweis: Summe weicht von der gelieferten Zahl ab: {text}")
+        return self.internal
+
+    def _edition(self, observation: Path, target: Path, inputs: PublicInputs | None = None) -> Edition:
+        states = self.all_states()
+        failed = {"observation": {"summe_gleich_gelieferter_zahl"}} if self.gaps else {}
+        if self.internal and self.internal.impossible:
+            failed["indicator_value"] = {"zaehler_nicht_ueber_nenner"}
+        meta = {
+            "delivery": inputs.delivery_rows if inputs else delivery_rows(states),
+            "check_result": check_rows(states, [m.mart.id for m in self.models.order], failed),
+        }
+        return build_edition(
+            self.models, observation, target, meta, release_id=self.release_id, commit=commit_of(self.project.paths.root)
+        )
+
+    # ------------------------------------------------------------ step 3: public edition
+
+    def protect(self) -> Edition | None:
+        """The public edition: the same SQL over what may be public. None for a project declared internal.
+
+        Raises:
+            NotPublic: figures are in force that must not be published without protection.
+        """
+        if self.project.release.internal:
+            self.say("Das Projekt ist als intern erklärt: keine Veröffentlichung.")
+            return None
+        if self.internal is None:
+            self.build()
+        states = self.all_states()
+        folder = self.project.paths.warehouse / "oeffentlich"
+        inputs = public_inputs(self.project, states, self.observation, folder / "beobachtung.parquet")
+        self.public = self._edition(inputs.observation, folder / ".neu-sozialraum.duckdb", inputs)
+        return self.public
+
+    # ------------------------------------------------------------ step 4: publish
+
+    def publish(self) -> Publication | None:
+        """Publish the public edition if its content is new, then note what this night saw and decided."""
+        if self.public is None:
+            self.protect()
+        if self.public is not None:
+            paths = self.project.paths
+            self.publication = publish(self.models, self.public, self.release_id, self.now)
+            for name in retire(paths, self.project.release.keep):
+                self.say(f"Alte Veröffentlichung entfernt: {name}")
+        self._record()
+        self.finished = True
+        return self.publication
+
+    def _record(self) -> None:
+        """Leave the note that the next night's gate compares with."""
+        paths = self.project.paths
+        due = [s.next_due for s in self.all_states().values() if s.next_due and not s.missed]
+        fingerprint = {**self.fingerprint, **_history_part(gate.take_fingerprint(paths))}
+        write_json(
+            paths.night_record,
+            {
+                "fingerprint": fingerprint,
+                "large_files": gate.large_files(paths),
+                "exit_code": self.exit_code,
+                "findings": self.findings,
+                "next_due": min(due).isoformat() if due else None,
+                "release_id": self.publication.release_id if self.publication else None,
+                "finished_at": self.now.isoformat(timespec="seconds"),
+            },
+        )
+
+    # ------------------------------------------------------------ outcome
+
+    @property
+    def findings(self) -> list[str]:
+        """Why the state is not well, one German sentence each; empty if all is well."""
+        found = []
+        for state in self.all_states().values():
+            for delivery in state.outstanding:
+                page = self.project.paths.relative(report_paths(self.project, delivery)[0])
+                found.append(f"{state.source.id}: Lieferung {delivery.delivery_id} ({delivery.name}) zurückgewiesen, {page}")
+            if state.missed:
+                found.append(f"{state.source.id}: Liefertermin {state.missed:%d.%m.%Y} verstrichen, nichts Neues angenommen")
+        for indicator, area_id, period in (self.internal.impossible if self.internal else [])[:20]:
+            found.append(f"{indicator}: in {area_id} zum {period} ist der Zähler größer als der Nenner, kein Wert gebildet")
+        return found
+
+    @property
+    def exit_code(self) -> int:
+        """0 if all is well, 3 if not; only meaningful once the night is finished."""
+        return EXIT_NOT_WELL if self.findings else EXIT_OK
+
+
+def _history_part(fingerprint: dict[str, str]) -> dict[str, str]:
+    """The run itself writes receipts; that part is taken at the end, all others as they were when it began."""
+    return {part: value for part, value in fingerprint.items() if part.startswith("Archiv")}
+
+
+def commit_of(root: Path) -> str:
+    """Version of the program: the commit of the code's checkout, or its content hash outside one."""
+    here = Path(__file__).resolve().parent.parent
+    try:
+        run = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unbekannt"
+    return run.stdout.strip() if run.returncode == 0 and run.stdout.strip() else "unbekannt"

@@ -1,0 +1,189 @@
+"""Writes the files of a release from the public DuckDB file and the declarations; same input, same bytes."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import xlsxwriter
+
+from pipelines.marts.models import Models
+from pipelines.project import Project
+from schemas.codes import CODE_LISTS, Code, sign
+from schemas.documents import Mart
+
+BOM = "\ufeff"
+TABLES = {"indicator_value": "daten/indikatorwerte", "area": "gebiete/gebiete", "indicator": "daten/indikatoren"}
+"""Tables that are given out as files, with the file name without its ending."""
+
+
+def write_feed(folder: Path, file: Path, models: Models, created: dt.datetime) -> None:
+    """Write Parquet, CSV (plain and German), XLSX, wide tables, code lists and the catalogue into a folder.
+
+    Args:
+        folder: folder of the release, exists.
+        file: the public DuckDB file.
+        models: the marts as declared.
+        created: moment of the release; the only time that gets into a file.
+    """
+    with duckdb.connect(str(file), read_only=True) as con:
+        for table, name in TABLES.items():
+            mart = models.all[f"mart.{table}"].mart
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            order = ", ".join(f"{key} NULLS FIRST" for key in mart.key)
+            con.execute(
+                f"COPY (SELECT * FROM mart.{table} ORDER BY {order}) TO '{_quoted(target)}.parquet' "
+                "(FORMAT parquet, COMPRESSION zstd)"
+            )
+            cursor = con.execute(f"SELECT * FROM mart.{table} ORDER BY {order}")
+            header = [column[0] for column in cursor.description]
+            rows = cursor.fetchall()
+            _text(target.with_suffix(".csv"), _csv(header, rows))
+            _text(target.with_name(f"{target.name}_de.csv"), BOM + _csv_de(header, rows))
+            _workbook(target.with_suffix(".xlsx"), models, mart, header, rows, created)
+        _wide(folder, con, models.project)
+    for name, codes in {**CODE_LISTS, "area_level": _levels(models.project)}.items():
+        entries = [(c.code, c.label_de, c.label_en, c.sign) for c in codes]
+        _text(folder / "schluessel" / f"{name}.csv", _csv(["code", "bezeichnung_de", "label_en", "zeichen"], entries))
+    _catalogue(folder / "katalog", models.project)
+
+
+# ---------------------------------------------------------------- tables
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _german(value: Any) -> str:
+    if isinstance(value, bool):
+        return "ja" if value else "nein"
+    if isinstance(value, float):
+        return repr(value).replace(".", ",")
+    return _plain(value)
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """RFC 4180 with comma and decimal point; a missing value is an empty cell."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([_plain(value) for value in row] for row in rows)
+    return out.getvalue()
+
+
+def _csv_de(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """The same for German spreadsheets: semicolon, decimal comma."""
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=";", lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([_german(value) for value in row] for row in rows)
+    return out.getvalue()
+
+
+def _wide(folder: Path, con: duckdb.DuckDBPyConnection, project: Project) -> None:
+    """One German CSV per level: a row per area and period, a column per indicator; a sign where there is no value."""
+    for level in project.areas.levels:
+        values: dict[tuple[str, ...], dict[str, str]] = {}
+        indicators = [i for i in project.indicators.values() if level.id in i.levels]
+        decimals = {i.id: i.decimals for i in indicators}
+        rows = con.execute(
+            """
+            SELECT v.area_id, a.name, v.period_type, v.period, v.indicator_id, v.value, v.obs_status
+            FROM mart.indicator_value v JOIN mart.area a USING (area_id)
+            WHERE v.area_level = ?
+            ORDER BY a.sort_key, v.area_id, v.period_type, v.reference_date, v.indicator_id
+            """,
+            [level.id],
+        ).fetchall()
+        for area_id, name, period_type, period, indicator, value, status in rows:
+            cell = sign(status) if value is None else _rounded(value, decimals[indicator])
+            values.setdefault((area_id, name, period_type, period), {})[indicator] = cell
+        header = ["Gebietskennung", "Gebiet", "Zeitbezug", "Zeitraum", *[i.title.de for i in indicators]]
+        lines = [[*key, *[cells.get(i.id, "") for i in indicators]] for key, cells in values.items()]
+        _text(folder / "daten" / f"breit_{level.id}_de.csv", BOM + _csv_de(header, lines))
+
+
+def _rounded(value: float, decimals: int) -> str:
+    return f"{value:.{decimals}f}".replace(".", ",")
+
+
+def _levels(project: Project) -> list[Code]:
+    return [Code(level.id, level.title.de, level.title.en or level.title.de) for level in project.areas.levels]
+
+
+def _catalogue(folder: Path, project: Project) -> None:
+    """Sources and data dictionary: definitions and addresses only."""
+    header = ["quelle", "titel", "beschreibung", "herausgeber", "fundstelle", "lizenz", "datenherkunft"]
+    rows = [
+        (s.id, s.title.de, s.description.de, s.publisher, s.address, s.licence, s.origin)
+        for s in project.sources.values()
+    ]
+    _text(folder / "quellen_de.csv", BOM + _csv_de(header, rows))
+
+
+# ---------------------------------------------------------------- workbook
+
+
+def _workbook(
+    path: Path, models: Models, mart: Mart, header: list[str], rows: list[tuple[Any, ...]], created: dt.datetime
+) -> None:
+    """Sheets Daten (an Excel table), Spalten, Zeichenerklärung, Herkunft; no merged cells, real numbers."""
+    project = models.project
+    book = xlsxwriter.Workbook(str(path), {"default_date_format": "dd.mm.yyyy", "strings_to_formulas": False})
+    release = project.release
+    book.set_properties(
+        {
+            "title": f"{release.title.de}: {mart.title.de}",
+            "author": release.publisher,
+            "comments": release.attribution,
+            "created": created.replace(tzinfo=None),
+        }
+    )
+    sheet = book.add_worksheet("Daten")
+    columns = [{"header": name} for name in header]
+    shown = [[_cell(value) for value in row] for row in rows] or [[None] * len(header)]
+    sheet.add_table(0, 0, len(shown), len(header) - 1, {"name": mart.id, "columns": columns, "data": shown})
+    sheet.freeze_panes(1, 0)
+    for position, name in enumerate(header):
+        sheet.set_column(position, position, max(10, min(40, len(name) + 3)))
+    details = models.all[f"mart.{mart.id}"].columns
+    _sheet(book, "Spalten", ["Spalte", "Bedeutung"], [(n, c.de) for n, c in details.items()])
+    codes = [(n, c.code, c.sign, c.label_de) for n, cs in CODE_LISTS.items() for c in cs if n in header]
+    _sheet(book, "Zeichenerklärung", ["Liste", "Code", "Zeichen", "Bedeutung"], codes)
+    sources = [(s.id, s.title.de, s.publisher, s.origin, s.licence, s.address or "") for s in project.sources.values()]
+    _sheet(book, "Herkunft", ["Quelle", "Titel", "Herausgeber", "Datenherkunft", "Lizenz", "Fundstelle"], sources)
+    book.close()
+
+
+def _cell(value: Any) -> Any:
+    return ("ja" if value else "nein") if isinstance(value, bool) else value
+
+
+def _sheet(book: xlsxwriter.Workbook, name: str, header: list[str], rows: Iterable[Sequence[Any]]) -> None:
+    sheet = book.add_worksheet(name)
+    sheet.write_row(0, 0, header, book.add_format({"bold": True}))
+    for number, row in enumerate(rows, 1):
+        for position, value in enumerate(row):
+            sheet.write_string(number, position, str(value or ""))
+    sheet.freeze_panes(1, 0)
+    sheet.set_column(0, len(header) - 1, 30)
+
+
+def _text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

@@ -1,0 +1,122 @@
+"""Publishes: an immutable folder, then one atomic swap of a link. A crash at any point leaves the last release whole."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.files import TEMPORARY, point_link, read_json, sha256_file, sync_folder, sync_tree, write_text
+from pipelines.gate import CHECKSUMS, damaged_release
+from pipelines.marts.edition import Edition
+from pipelines.marts.models import Models
+from pipelines.paths import Paths
+from pipelines.release.datapackage import write_datapackage
+from pipelines.release.feed import write_feed
+
+DATABASE = "sozialraum.duckdb"
+POINTER = "aktuell.txt"
+PENDING = ".pending"
+_ID = re.compile(r"^\d{8}T\d{6}Z-(\d{4,})$")
+
+
+@dataclass(frozen=True)
+class Publication:
+    """The release in force after publishing; `new` tells whether this run made it."""
+
+    release_id: str
+    content_hash: str
+    new: bool
+
+
+def next_release_id(paths: Paths, now: dt.datetime) -> str:
+    """UTC time and a counter that only grows, e.g. 20261121T031500Z-0042."""
+    used = [int(match[1]) for path in _folders(paths) if (match := _ID.match(path.name))]
+    return f"{now.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{max(used, default=0) + 1:04d}"
+
+
+def published(paths: Paths) -> Publication | None:
+    """The release that `current` names, if it is whole."""
+    if not paths.current.is_symlink() or damaged_release(paths.current) is not None:
+        return None
+    package = read_json(paths.current / "datapackage.json")
+    return Publication(package["id"], package["contentHash"].removeprefix("sha256:"), False) if package else None
+
+
+def publish(models: Models, edition: Edition, release_id: str, created: dt.datetime) -> Publication:
+    """Publish an edition unless the release in force already has this content.
+
+    Args:
+        models: the marts as declared.
+        edition: the public edition, built under this release id; its file is moved away.
+        release_id: name of the new folder.
+        created: moment of the release, as written into its files.
+    """
+    paths = models.project.paths
+    settle_pending(paths)
+    before = published(paths)
+    if before is not None and before.content_hash == edition.content_hash:
+        edition.file.unlink()
+        return before
+    folder = paths.releases / f"{TEMPORARY}{release_id}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.move(edition.file, folder / DATABASE)
+    write_feed(folder, folder / DATABASE, models, created)
+    write_datapackage(folder, models, release_id, edition.content_hash, created)
+    _checksums(folder)
+    sync_tree(folder)
+    write_text(paths.releases / PENDING, release_id)
+    folder.rename(paths.releases / release_id)
+    sync_folder(paths.releases)
+    point_current(paths, release_id)
+    (paths.releases / PENDING).unlink()
+    return Publication(release_id, edition.content_hash, True)
+
+
+def point_current(paths: Paths, release_id: str) -> None:
+    """Put a release in force: one atomic swap; the public marts and aktuell.txt follow."""
+    point_link(paths.current, release_id)
+    point_link(paths.public_mart, os.path.relpath(paths.current / DATABASE, paths.public_mart.parent))
+    write_text(paths.releases / POINTER, f"{release_id}\n")
+
+
+def settle_pending(paths: Paths) -> None:
+    """After a crash between folder and link: a folder that never came into force is removed."""
+    note = paths.releases / PENDING
+    try:
+        release_id = note.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return
+    in_force = os.readlink(paths.current) if paths.current.is_symlink() else None
+    if _ID.match(release_id):
+        if release_id == in_force:
+            point_current(paths, release_id)
+        else:
+            shutil.rmtree(paths.releases / release_id, ignore_errors=True)
+    note.unlink()
+
+
+def retire(paths: Paths, keep: int) -> list[str]:
+    """Remove the oldest releases beyond `keep`; the one in force always stays. Returns the removed ids."""
+    in_force = os.readlink(paths.current) if paths.current.is_symlink() else None
+    folders = sorted(_folders(paths), key=lambda p: p.name)
+    surplus = [p for p in folders[: max(0, len(folders) - keep)] if p.name != in_force]
+    for folder in surplus:
+        shutil.rmtree(folder)
+    return [p.name for p in surplus]
+
+
+def _folders(paths: Paths) -> list[Path]:
+    if not paths.releases.is_dir():
+        return []
+    return [p for p in paths.releases.iterdir() if p.is_dir() and not p.is_symlink() and _ID.match(p.name)]
+
+
+def _checksums(folder: Path) -> None:
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    lines = [f"{sha256_file(p)}  {p.relative_to(folder).as_posix()}\n" for p in files]
+    (folder / CHECKSUMS).write_bytes("".join(lines).encode())
