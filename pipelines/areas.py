@@ -186,7 +186,9 @@ def read_directory(
         if area is None:
             continue
         if area.area_id in areas:
-            problems.append(Problem(_place(areas_file, root), line, f"area_id »{area.area_id}« steht schon weiter oben"))
+            problems.append(
+                Problem(_place(areas_file, root), line, f"area_id »{area.area_id}« steht schon weiter oben")
+            )
         areas[area.area_id] = area
     memberships = []
     for line, row in _rows(memberships_file, MEMBERSHIP_COLUMNS, root, problems):
@@ -304,7 +306,9 @@ def _weights(directory: Directory) -> list[str]:
                 m.weight for m in members if (m.valid_from or dt.date.min) <= start <= (m.valid_to or dt.date.max)
             )
             if total > 1 + 1e-9:
-                found.append(f"{area_id} gehört am {start} zu {total:g} Teilen zur Ebene {level}; höchstens 1 ist möglich")
+                found.append(
+                    f"{area_id} gehört am {start} zu {total:g} Teilen zur Ebene {level}; höchstens 1 ist möglich"
+                )
     return found
 
 

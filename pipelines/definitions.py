@@ -11,8 +11,8 @@ import dagster as dg
 from dagster.components.core.component_tree import ComponentTree
 
 from pipelines import gate
+from pipelines.components.base import models_of, prepare
 from pipelines.paths import Paths
-from pipelines.project import load_project
 
 PROJECT_VARIABLE = "SOZIALRAUM_PROJECT"
 JOB = "nightly"
@@ -33,12 +33,16 @@ def project_definitions(root: Path) -> dg.Definitions:
         ConfigError: the project's files are not valid (all findings, with file and line).
     """
     paths = Paths.of(root)
-    load_project(root)
+    prepare(models_of(paths.root))  # our loader speaks first: all findings, in words
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
         loaded = component_tree(paths.root).build_defs()
-    job = dg.define_asset_job(JOB, selection=dg.AssetSelection.all(), description="Die ganze Nacht: annehmen, prüfen, rechnen, veröffentlichen.")
+    job = dg.define_asset_job(
+        JOB,
+        selection=dg.AssetSelection.all(),
+        description="Die ganze Nacht: annehmen, prüfen, rechnen, veröffentlichen.",
+    )
     schedule = dg.ScheduleDefinition(
         name="nachts", job_name=JOB, cron_schedule="15 3 * * *", execution_timezone="Europe/Berlin"
     )
@@ -73,5 +77,3 @@ def project_root() -> Path:
 def defs() -> dg.Definitions:
     """Loaded by `dg` and Dagster's web page."""
     return project_definitions(project_root())
-
-

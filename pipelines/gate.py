@@ -103,7 +103,9 @@ def _files(folder: Path) -> list[Path]:
     found = []
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
-        found += [Path(parent, name) for name in sorted(names) if not name.startswith(".") and not name.endswith(".pyc")]
+        found += [
+            Path(parent, name) for name in sorted(names) if not name.startswith(".") and not name.endswith(".pyc")
+        ]
     return [path for path in found if path.is_file()]
 
 

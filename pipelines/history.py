@@ -111,7 +111,9 @@ class History:
         for path in self._inbox(source, arrivals.notes):
             digest = _steady_hash(path)
             if digest is None:
-                arrivals.notes.append(f"{self.paths.relative(path)}: wird noch geschrieben, kommt in der nächsten Nacht dran")
+                arrivals.notes.append(
+                    f"{self.paths.relative(path)}: wird noch geschrieben, kommt in der nächsten Nacht dran"
+                )
                 continue
             identity = self._identity(source, digest, path.name)
             delivery = by_identity.get(identity)
@@ -236,9 +238,7 @@ def _gone_back(known: list[Delivery], in_inbox: set[str]) -> list[tuple[str, str
     return [
         (d.name, d.delivery_id, newest[d.name].delivery_id)
         for d in known
-        if d.delivery_id in in_inbox
-        and newest[d.name] is not d
-        and newest[d.name].delivery_id not in in_inbox
+        if d.delivery_id in in_inbox and newest[d.name] is not d and newest[d.name].delivery_id not in in_inbox
     ]
 
 

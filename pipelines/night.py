@@ -116,7 +116,9 @@ class Night:
         building.rename(target)
         self.internal.file = target
         point_link(paths.internal_mart, target.name)
-        for old in sorted(paths.internal.glob("internal-*.duckdb"), key=lambda p: p.stat().st_mtime_ns)[:-KEEP_INTERNAL]:
+        for old in sorted(paths.internal.glob("internal-*.duckdb"), key=lambda p: p.stat().st_mtime_ns)[
+            :-KEEP_INTERNAL
+        ]:
             old.unlink()
         for gap in self.gaps[:20]:
             text = f"{gap.measure_id} {gap.area_id} {gap.period}: geliefert {gap.delivered:g}, Summe {gap.summed:g}"
@@ -133,7 +135,12 @@ class Night:
             "check_result": check_rows(states, [m.mart.id for m in self.models.order], failed),
         }
         return build_edition(
-            self.models, observation, target, meta, release_id=self.release_id, commit=commit_of(self.project.paths.root)
+            self.models,
+            observation,
+            target,
+            meta,
+            release_id=self.release_id,
+            commit=commit_of(self.project.paths.root),
         )
 
     # ------------------------------------------------------------ step 3: public edition
@@ -197,11 +204,17 @@ class Night:
         for state in self.all_states().values():
             for delivery in state.outstanding:
                 page = self.project.paths.relative(report_paths(self.project, delivery)[0])
-                found.append(f"{state.source.id}: Lieferung {delivery.delivery_id} ({delivery.name}) zurückgewiesen, {page}")
+                found.append(
+                    f"{state.source.id}: Lieferung {delivery.delivery_id} ({delivery.name}) zurückgewiesen, {page}"
+                )
             if state.missed:
-                found.append(f"{state.source.id}: Liefertermin {state.missed:%d.%m.%Y} verstrichen, nichts Neues angenommen")
+                found.append(
+                    f"{state.source.id}: Liefertermin {state.missed:%d.%m.%Y} verstrichen, nichts Neues angenommen"
+                )
         for indicator, area_id, period in (self.internal.impossible if self.internal else [])[:20]:
-            found.append(f"{indicator}: in {area_id} zum {period} ist der Zähler größer als der Nenner, kein Wert gebildet")
+            found.append(
+                f"{indicator}: in {area_id} zum {period} ist der Zähler größer als der Nenner, kein Wert gebildet"
+            )
         return found
 
     @property

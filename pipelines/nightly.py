@@ -27,7 +27,9 @@ def run_nightly(root: Path, voice: Voice, now: dt.datetime | None = None) -> int
     """Run the night of the project in a folder and return the exit code of DESIGN (0, 1, 2, 3, 5)."""
     paths = Paths.of(root)
     if not paths.is_project():
-        voice.error(f"{root}: kein Projektordner (erwartet: assets/, data/, dagster.yaml). Neu anlegen: sozialraum init DIR")
+        voice.error(
+            f"{root}: kein Projektordner (erwartet: assets/, data/, dagster.yaml). Neu anlegen: sozialraum init DIR"
+        )
         return EXIT_USAGE
     try:
         held = lock.take(paths.lock_file)

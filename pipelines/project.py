@@ -194,7 +194,9 @@ def _load_areas(parsed: list[Parsed], paths: Paths) -> tuple[Directory, list[Pro
         if len(found) != 1:
             where = found[1].file if found else paths.relative(paths.assets)
             problems.append(
-                Problem(where, 1, f"ein Projekt hat genau ein Dokument {kind.__name__}Component, hier sind es {len(found)}")
+                Problem(
+                    where, 1, f"ein Projekt hat genau ein Dokument {kind.__name__}Component, hier sind es {len(found)}"
+                )
             )
     if problems:
         return Directory([], {}, []), problems
@@ -296,10 +298,14 @@ class _Checks:
             for category in measure.formed.categories:
                 self._measure_known(parsed, ("formed",), measure.formed.measure, category)
             if base is not None and base.kind == "rate":
-                text = f"{base.id} ist eine Quote; Quoten werden nie summiert. Liefern Sie Zähler und Nenner als Anzahlen"
+                text = (
+                    f"{base.id} ist eine Quote; Quoten werden nie summiert. Liefern Sie Zähler und Nenner als Anzahlen"
+                )
                 self.problems.append(Problem(parsed.file, parsed.line("formed"), text))
             if base is not None and (base.formed or base.period_type != measure.period_type):
-                text = f"{base.id} ist selbst gebildet oder hat einen anderen Zeitbezug; nur gelieferte Grundzahlen gehen"
+                text = (
+                    f"{base.id} ist selbst gebildet oder hat einen anderen Zeitbezug; nur gelieferte Grundzahlen gehen"
+                )
                 self.problems.append(Problem(parsed.file, parsed.line("formed"), text))
 
     def _indicator(self, parsed: Parsed, indicator: Indicator) -> None:

@@ -41,7 +41,9 @@ def public_inputs(project: Project, states: dict[str, SourceState], observation:
         places = []
         for source in refused:
             file, line = project.place(source, "publication")
-            places.append(f"{file}:{line}: Quelle {source.id} ({source.title.de}) ist weder anderswo öffentlich noch konstruiert")
+            places.append(
+                f"{file}:{line}: Quelle {source.id} ({source.title.de}) ist weder anderswo öffentlich noch konstruiert"
+            )
         raise NotPublic(
             "Nichts veröffentlicht, denn ungeschützte Zahlen dürfen nicht hinaus:\n  "
             + "\n  ".join(places)
@@ -90,7 +92,9 @@ def check_rows(states: dict[str, SourceState], tables: list[str], failed: dict[s
         broken = {f["rule"] for d in state.outstanding for f in state.failures[d.delivery_id]}
         rows += [("quelle", state.source.id, rule, rule not in broken) for rule in sorted({*RULES, *broken})]
         rows.append(("quelle", state.source.id, "termin_eingehalten", state.missed is None))
-    rows += [("tabelle", name, rule, True) for name in tables for rule in ("spalten_wie_vereinbart", "schluessel_eindeutig")]
+    rows += [
+        ("tabelle", name, rule, True) for name in tables for rule in ("spalten_wie_vereinbart", "schluessel_eindeutig")
+    ]
     for name, rules in TABLE_RULES.items():
         rows += [("tabelle", name, rule, rule not in failed.get(name, set())) for rule in rules if name in tables]
     return sorted(rows)

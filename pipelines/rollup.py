@@ -144,9 +144,7 @@ def _load_areas(con: duckdb.DuckDBPyConnection, project: Project) -> None:
 
 def _choose(con: duckdb.DuckDBPyConnection, project: Project) -> None:
     """Table `observed`: of several sources for a slice the first in the measure's order of preference."""
-    con.execute(
-        "CREATE TABLE preference (measure_id VARCHAR, area_level VARCHAR, rank INTEGER, source_id VARCHAR)"
-    )
+    con.execute("CREATE TABLE preference (measure_id VARCHAR, area_level VARCHAR, rank INTEGER, source_id VARCHAR)")
     rows = [
         (measure.id, level, rank, figure)
         for measure in project.measures.values()
@@ -184,9 +182,7 @@ def _depth(measure: Measure, level: str) -> int:
 
 def _roll_up(con: duckdb.DuckDBPyConnection, project: Project) -> list[Gap]:
     """Add up areas, lowest sums first. A delivered figure stays; it is compared with the sum."""
-    con.execute(
-        "CREATE TABLE wanted (measure_id VARCHAR, area_level VARCHAR, from_level VARCHAR, tolerance DOUBLE)"
-    )
+    con.execute("CREATE TABLE wanted (measure_id VARCHAR, area_level VARCHAR, from_level VARCHAR, tolerance DOUBLE)")
     gaps: list[Gap] = []
     steps: dict[int, list[tuple[str, str, str, float]]] = {}
     for measure in project.measures.values():

@@ -107,7 +107,9 @@ def _positions(node: yaml.Node, path: Path, lines: dict[Path, int], file: str, p
             if here in lines:
                 problems.append(
                     Problem(
-                        file, key.start_mark.line + 1, f"»{key.value}« steht schon in Zeile {lines[here]}; eines streichen"
+                        file,
+                        key.start_mark.line + 1,
+                        f"»{key.value}« steht schon in Zeile {lines[here]}; eines streichen",
                     )
                 )
             lines[here] = key.start_mark.line + 1

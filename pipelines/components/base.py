@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import dagster as dg
 from pydantic import BaseModel
 
-from pipelines.project import Project, describe
+from pipelines.marts.models import Models
+from pipelines.project import Project, describe, load_project
 from schemas.documents import Document, Measure, RolledUp
 
 D = TypeVar("D", bound=BaseModel)
@@ -37,6 +39,20 @@ class YamlComponent(dg.Component, Generic[D]):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Nothing by default: the release component builds the wide steps over all documents."""
         return dg.Definitions()
+
+
+_PREPARED: dict[Path, Models] = {}
+
+
+def prepare(models: Models) -> None:
+    """Hand over a project that is already loaded and checked, so that its definitions are not loaded twice."""
+    _PREPARED.clear()
+    _PREPARED[models.project.paths.root] = models
+
+
+def models_of(root: Path) -> Models:
+    """The project in a folder with its marts: handed over, or loaded now."""
+    return _PREPARED.pop(root.resolve(), None) or Models(load_project(root))
 
 
 # ---------------------------------------------------------------- names in the graph (read by planners: German)
@@ -109,5 +125,3 @@ def measure_deps(measure: Measure) -> list[dg.AssetKey]:
     if any(isinstance(f, RolledUp) for figures in measure.levels.values() for f in figures):
         deps.append(AREAS_KEY)
     return deps
-
-

@@ -16,6 +16,8 @@ from pipelines.components.base import (
     indicator_key,
     mart_key,
     measure_key,
+    models_of,
+    prepare,
     reading_key,
     spec,
 )
@@ -26,7 +28,7 @@ from pipelines.components.source import CONTRACT_CHECK, contract_check, delivery
 from pipelines.intake.run import SourceState
 from pipelines.marts.models import Models
 from pipelines.night import Night
-from pipelines.project import Project, load_project
+from pipelines.project import Project
 from pipelines.publishable import check_rows
 from schemas.documents import Release
 
@@ -41,8 +43,8 @@ class ReleaseComponent(YamlComponent[Release]):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """All assets and checks of the project."""
-        project = load_project(context.project_root)
-        models = Models(project)
+        models = models_of(context.project_root)
+        project = models.project
         steps = _Steps(project, models)
         deliveries = [delivery_spec(project, source) for source in project.sources.values()]
         assets = [areas_spec(project), *deliveries, steps.intake(), steps.build(), steps.protect(), steps.publish()]
@@ -63,6 +65,7 @@ def adopt(run_id: str, night: Night) -> None:
     """Hand a night that the command line has begun to the run it starts."""
     _NIGHTS.clear()
     _NIGHTS[run_id] = night
+    prepare(night.models)
 
 
 def fail_dead_runs(instance: dg.DagsterInstance, own: str) -> list[str]:

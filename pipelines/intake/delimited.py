@@ -54,7 +54,10 @@ def open_table(path: Path, form: Format, findings: Findings) -> Table | None:
         if used:
             shown = "Tabulator" if used == "\t" else f"»{used}«"
             findings.add(
-                "trennzeichen", f"Die Spalten sind mit {shown} getrennt", f"Trennzeichen »{form.delimiter}«", line=header.line
+                "trennzeichen",
+                f"Die Spalten sind mit {shown} getrennt",
+                f"Trennzeichen »{form.delimiter}«",
+                line=header.line,
             )
             return None
     while names and not names[-1]:

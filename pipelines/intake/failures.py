@@ -27,7 +27,9 @@ class Failure:
         if self.line:
             place.append(f"Zeile {self.line}")
         if self.column_name or self.column:
-            place.append(f"Spalte {self.column} »{self.column_name}«" if self.column else f"Spalte »{self.column_name}«")
+            place.append(
+                f"Spalte {self.column} »{self.column_name}«" if self.column else f"Spalte »{self.column_name}«"
+            )
         start = f"{', '.join(place)}: " if place else ""
         return f"{start}{self.message}. Erwartet: {self.expected}."
 

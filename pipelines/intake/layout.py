@@ -72,9 +72,7 @@ class Reader:
                 value=correction.expected,
             )
 
-    def _figures(
-        self, rows: list[Row], plan: _Plan, pending: dict[tuple[int, str], Correction]
-    ) -> pd.DataFrame:
+    def _figures(self, rows: list[Row], plan: _Plan, pending: dict[tuple[int, str], Correction]) -> pd.DataFrame:
         wide = pd.DataFrame([row.cells for row in rows], columns=range(len(plan.header)), dtype=object)
         wide["line"] = [row.line for row in rows]
         self._constants(wide, plan)
@@ -263,7 +261,9 @@ class _Plan:
         for index, name in enumerate(table.header):
             if name in position:
                 message = f"Die Spalte »{name}« kommt zweimal vor (auch als Spalte {position[name] + 1})"
-                findings.add("spalte_doppelt", message, "jede Spalte einmal", line=1, column=index + 1, column_name=name)
+                findings.add(
+                    "spalte_doppelt", message, "jede Spalte einmal", line=1, column=index + 1, column_name=name
+                )
             position.setdefault(name, index)
         for name in _declared(reader.source):
             if name not in position:
@@ -276,7 +276,9 @@ class _Plan:
         values = _value_columns(reader.source, table.header, position)
         if not values:
             form = FORMS[layout.period.type]
-            findings.add("spalte_fehlt", "Keine Spaltenüberschrift ist eine Zeitangabe", f"Überschriften wie {form}", line=1)
+            findings.add(
+                "spalte_fehlt", "Keine Spaltenüberschrift ist eine Zeitangabe", f"Überschriften wie {form}", line=1
+            )
             return None
         return cls(table.header, position, values, period)
 

@@ -136,7 +136,9 @@ def _build_table(con: duckdb.DuckDBPyConnection, model: Model) -> int:
     order = ", ".join(f"{key} NULLS FIRST" for key in mart.key)
     con.execute(f"INSERT INTO {mart.id} SELECT * FROM ({model.sql}) ORDER BY {order}")
     keys = ", ".join(mart.key)
-    twice = con.execute(f"SELECT {keys}, count(*) FROM {mart.id} GROUP BY {keys} HAVING count(*) > 1 LIMIT 3").fetchall()
+    twice = con.execute(
+        f"SELECT {keys}, count(*) FROM {mart.id} GROUP BY {keys} HAVING count(*) > 1 LIMIT 3"
+    ).fetchall()
     if twice:
         raise BrokenMart(f"mart.{mart.id}: der Schlüssel ({keys}) ist nicht eindeutig, z. B. {twice[0]}")
     row = con.execute(f"SELECT count(*) FROM {mart.id}").fetchone()

@@ -133,14 +133,16 @@ def _derive(project: Project, model: Model, schema: dict[str, dict[str, str]]) -
         unknown = [t for t in tables if t not in schema]
         if unknown:
             raise ConfigError([Problem(file, 1, f"liest unbekannte Tabellen: {', '.join(unknown)}")])
-        columns = {}
-        for column in tree.named_selects:
-            leaves = [
-                (n.source.name, n.name.split(".")[-1])
-                for n in lineage(column, tree, schema=schema, dialect="duckdb").walk()
-                if isinstance(n.source, exp.Table) and not n.downstream
-            ]
-            columns[column] = sorted(set(leaves))
+        columns = {
+            column: sorted(
+                {
+                    (n.source.name, n.name.split(".")[-1])
+                    for n in node.walk()
+                    if isinstance(n.source, exp.Table) and not n.downstream
+                }
+            )
+            for column, node in lineage(None, tree, schema, dialect="duckdb", trim_selects=False).items()
+        }
     except SqlglotError as error:
         line = getattr(error, "errors", None) and error.errors[0].get("line")
         raise ConfigError([Problem(file, line or 1, f"SQL nicht lesbar: {str(error).splitlines()[0]}")]) from error
@@ -148,4 +150,3 @@ def _derive(project: Project, model: Model, schema: dict[str, dict[str, str]]) -
         wrong = sorted(set(columns) ^ set(model.columns)) or ["Reihenfolge"]
         raise ConfigError([Problem(file, 1, f"Spalten weichen von defs.yaml ab: {', '.join(wrong)}")])
     return {"tables": tables, "columns": columns}
-

@@ -1,0 +1,76 @@
+"""Projects for tests: the template of `sozialraum init` (three districts, one constructed source) in a temporary folder."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines import lock
+from pipelines.init import create_project
+from pipelines.night import Night
+from pipelines.nightly import EXIT_OK
+from pipelines.progress import Voice
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+COMMAND = Path(sys.executable).with_name("sozialraum")
+
+
+class Quiet(Voice):
+    """Collects what a run says instead of printing it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    warn = error = say
+
+
+@pytest.fixture
+def shared() -> Path:
+    """Reference data beside the checkout; absent on most machines, never absent in CI."""
+    if not SHARED.is_dir():
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI must have the reference data beside the checkout")
+        pytest.skip("reference data (../shared) is not on this machine")
+    return SHARED
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A fresh project folder; blanks and umlauts in its path on purpose."""
+    folder = tmp_path / "Büro Süd" / "Muster Stadt"
+    assert create_project(folder, Quiet()) == EXIT_OK
+    return folder
+
+
+def run_night(root: Path, now: dt.datetime | None = None) -> Night:
+    """One night without Dagster: the same steps in the same order."""
+    said: list[str] = []
+    night = Night.begin(root, said.append, now)
+    try:
+        night.intake()
+        night.build()
+        night.protect()
+        night.publish()
+    finally:
+        lock.take(night.project.paths.lock_file).release()
+        for held in list(lock._HELD.values()):
+            held.release()
+    night.said = said  # type: ignore[attr-defined]
+    return night
+
+
+def sozialraum(*arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """The real command, as a user would call it."""
+    return subprocess.run(
+        [str(COMMAND), *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False
+    )
