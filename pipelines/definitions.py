@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import types
 import warnings
@@ -56,9 +57,7 @@ def _sensor(paths: Paths) -> dg.SensorDefinition:
     """Asks the same nothing-new gate as the command line; off until somebody switches it on."""
 
     @dg.sensor(name="neue_lieferungen", job_name=JOB, minimum_interval_seconds=300)
-    def neue_lieferungen(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        import datetime as dt
-
+    def neue_lieferungen() -> dg.RunRequest | dg.SkipReason:
         verdict = gate.examine(paths, dt.datetime.now(dt.UTC).date())
         if verdict.unchanged:
             return dg.SkipReason(verdict.reason)

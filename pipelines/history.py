@@ -201,10 +201,11 @@ def overdue(deliveries: list[Delivery], source: Source, today: dt.date) -> tuple
 
     A delivery counts for a due date if it was received after the due date before it.
     """
-    if source.due is None:
+    due = source.schedule
+    if due is None:
         return None, None
-    grace = dt.timedelta(days=source.due.grace_days)
-    days = sorted(_on(year, day) for year in range(today.year - 2, today.year + 3) for day in source.due.on)
+    grace = dt.timedelta(days=due.grace_days)
+    days = sorted(_on(year, day) for year in range(today.year - 2, today.year + 3) for day in due.on)
     passed = [day for day in days if day + grace < today]
     coming = [day for day in days if day + grace >= today]
     retracted = {r.delivery for r in source.retracted}

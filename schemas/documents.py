@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 PeriodType = Literal["stichtag", "jahresdurchschnitt", "kalenderjahr", "schuljahr"]
@@ -247,10 +247,6 @@ class Transcription(Strict):
     page: str | None = None
 
 
-def _no_due(value: object) -> object:
-    return None if value == "none" else value
-
-
 class Source(Strict):
     """One office's series of deliveries: who, how to read, what must hold, what may be public."""
 
@@ -263,7 +259,7 @@ class Source(Strict):
     address: str | None = None
     origin: Origin
     publication: Literal["public_elsewhere", "constructed", "internal"]
-    due: Annotated[Due | None, BeforeValidator(_no_due)] = Field(description="none, or the yearly due days")
+    due: Due | Literal["none"] = Field(description="none, or the yearly due days")
     transcribed_from: Transcription | None = None
     files: str = "*.csv"
     format: Format = Format()
@@ -280,6 +276,11 @@ class Source(Strict):
         if self.publication == "constructed" and self.origin != "constructed":
             raise ValueError("publication: constructed verlangt origin: constructed")
         return self
+
+    @property
+    def schedule(self) -> Due | None:
+        """The due days, or None for a closed series."""
+        return None if self.due == "none" else self.due
 
 
 # ---------------------------------------------------------------- measures and indicators

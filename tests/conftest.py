@@ -1,4 +1,4 @@
-"""Projects for tests: the template of `sozialraum init` (three districts, one constructed source) in a temporary folder."""
+"""Projects for tests: the template of `sozialraum init` in a temporary folder."""
 
 from __future__ import annotations
 

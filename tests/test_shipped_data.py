@@ -187,8 +187,8 @@ def test_city_series():
         fact = facts["arbeitslosenquote_ba", "-".join(reversed(r["Stichtag"].split(".")))]
         assert (r["Arbeitslosenquote"], r["Herkunft"]) == (comma(fact["value"]), ORIGIN[fact["status"]])
     leavers = {(r["date"], comma(r["value"])) for r in figures("schulabgaenger") if r["status"] == "secondary"}
-    rows = raw("stadtreihe_schulabgaenge")
-    assert len(rows) == 3
+    rows = raw("stadtreihe_schulabgaenge") + raw("stadtreihe_schulabgaenge_schuljahr")
+    assert [r["Zeit"] for r in rows] == ["2014", "2017", "2022/23"]
     assert {(r["Zeit"], r["Wert"]) for r in rows} <= leavers
     assert {r["Herkunft"] for r in rows} == {"Sekundärquelle"}
 
@@ -197,6 +197,10 @@ def test_inkar_cities():
     rows = raw("inkar_staedte")
     keys = [(f"0100{n}000", str(y)) for n in range(1, 5) for y in range(1995, 2022)]
     assert [(r["Kennziffer"], r["Jahr"]) for r in rows] == keys
+    # The share stands in both files: the specimen is made from the first, the pipeline reads the second.
+    assert raw("inkar_schulabgaenge") == [
+        {c: r[c] for c in ("Kennziffer", "Raumeinheit", "Jahr", "Schulabgänger ohne Abschluss in Prozent")} for r in rows
+    ]
     calamine = pytest.importorskip("python_calamine", exc_type=ImportError)
     columns = {
         "A_ArbeitslosigkeitKreis.xls": "Arbeitslose",

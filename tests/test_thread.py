@@ -32,7 +32,8 @@ def test_figures_are_numerator_over_denominator(city: Path) -> None:
 def test_city_is_the_sum_of_its_districts(city: Path) -> None:
     rows = query(
         city,
-        "SELECT numerator, denominator, method FROM mart.indicator_value WHERE area_id = '99999000' AND period = '2022-12-31'",
+        "SELECT numerator, denominator, method FROM mart.indicator_value "
+        "WHERE area_id = '99999000' AND period = '2022-12-31'",
     )
     assert rows == [(120 + 300 + 45, 2400 + 4000 + 3000, "rolled_up")]
 

@@ -31,7 +31,7 @@ class YamlComponent(dg.Component, Generic[D]):
         return cls.model
 
     @classmethod
-    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> YamlComponent[D]:
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> YamlComponent[D]:  # noqa: ARG003
         """Make the component from its checked attributes."""
         assert attributes is not None
         return cls(attributes)  # type: ignore[arg-type]

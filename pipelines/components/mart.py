@@ -87,7 +87,8 @@ def column_lineage(models: Models, model: Model) -> dg.TableColumnLineage:
 
 
 def _lineage_table(models: Models, model: Model) -> str:
-    lines = ["| Spalte | entsteht aus |", "| --- | --- |"]
-    for column in model.columns:
-        lines.append(f"| {column} | {', '.join(_origin(models, model, column)) or 'Rechenvorschrift im SQL'} |")
-    return "\n".join(lines)
+    rows = [
+        f"| {column} | {', '.join(_origin(models, model, column)) or 'Rechenvorschrift im SQL'} |"
+        for column in model.columns
+    ]
+    return "\n".join(["| Spalte | entsteht aus |", "| --- | --- |", *rows])

@@ -47,7 +47,8 @@ class ReleaseComponent(YamlComponent[Release]):
         project = models.project
         steps = _Steps(project, models)
         deliveries = [delivery_spec(project, source) for source in project.sources.values()]
-        assets = [areas_spec(project), *deliveries, steps.intake(), steps.build(), steps.protect(), steps.publish()]
+        assets: list[dg.AssetSpec | dg.AssetsDefinition] = [areas_spec(project), *deliveries]
+        assets += [steps.intake(), steps.build(), steps.protect(), steps.publish()]
         return dg.Definitions(assets=assets)
 
 
@@ -159,8 +160,8 @@ class _Steps:
             kinds=["duckdb"],
             group="veroeffentlichung",
             description=(
-                "Öffentliche Ausgabe: dieselben Tabellen, gerechnet nur aus dem, was öffentlich sein darf. Solange Anzahlen "
-                "nicht geschützt werden können, sind das anderswo öffentliche und konstruierte Zahlen."
+                "Öffentliche Ausgabe: dieselben Tabellen, gerechnet nur aus dem, was öffentlich sein darf. Solange "
+                "Anzahlen nicht geschützt werden können, sind das anderswo öffentliche und konstruierte Zahlen."
             ),
         )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from itertools import pairwise
 
 import dagster as dg
 
 from pipelines.components.base import YamlComponent, delivery_key, reading_key, spec
 from pipelines.project import Project
-from schemas.documents import Source
+from schemas.documents import Due, Source
 
 CONTRACT_CHECK = "Vertrag"
 
@@ -21,9 +22,7 @@ class SourceComponent(YamlComponent[Source]):
 
 def delivery_spec(project: Project, source: Source) -> dg.AssetSpec:
     """The delivery, materialised only when one is accepted: else its freshness would always look fine."""
-    policy = None
-    if source.due is not None:
-        policy = dg.FreshnessPolicy.time_window(fail_window=_longest_gap(source))
+    policy = dg.FreshnessPolicy.time_window(fail_window=_longest_gap(source.schedule)) if source.schedule else None
     return spec(
         project,
         source,
@@ -58,10 +57,8 @@ def contract_check(source: Source) -> dg.AssetCheckSpec:
     )
 
 
-def _longest_gap(source: Source) -> dt.timedelta:
+def _longest_gap(due: Due) -> dt.timedelta:
     """Longest time between two due dates, with the grace days: after that an acceptance is overdue."""
-    assert source.due is not None
-    days = sorted(dt.date(2023, *map(int, day.split("-"))) for day in source.due.on)
+    days = sorted(dt.date(2023, *map(int, day.split("-"))) for day in due.on)
     days.append(days[0].replace(year=2024))
-    gap = max(later - earlier for earlier, later in zip(days, days[1:], strict=False))
-    return gap + dt.timedelta(days=source.due.grace_days)
+    return max(later - earlier for earlier, later in pairwise(days)) + dt.timedelta(days=due.grace_days)

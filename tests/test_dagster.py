@@ -1,0 +1,269 @@
+"""The graph: one job over all sources, readable names, checks in words, and runs that are recorded as they went."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from pipelines import lock
+from pipelines.definitions import project_definitions
+from tests.conftest import ROOT, sozialraum
+
+NEW_TOPIC = """
+type: pipelines.components.SourceComponent
+attributes:
+  id: wohngeld
+  title: {de: Wohngeld (konstruiert)}
+  description: {de: Konstruierte Zahlen.}
+  publisher: Wohngeldstelle (konstruiert)
+  owner: team:datenteam
+  licence: CC0-1.0
+  origin: constructed
+  publication: constructed
+  due: none
+  layout:
+    area: {name: Bezirk, level: bezirk}
+    period: {in_header: true, type: stichtag}
+    values: [{measure: wohngeldhaushalte}]
+---
+type: pipelines.components.MeasureComponent
+attributes:
+  id: wohngeldhaushalte
+  title: {de: Haushalte mit Wohngeld}
+  unit: persons
+  kind: count
+  family: wohngeld
+  period_type: stichtag
+  levels: {bezirk: [wohngeld]}
+---
+type: pipelines.components.IndicatorComponent
+attributes:
+  id: wohngeld_haushalte
+  title: {de: Haushalte mit Wohngeld}
+  definition: {de: Haushalte mit Wohngeld am Stichtag.}
+  unit: persons
+  decimals: 0
+  polarity: neutral
+  numerator: {measure: wohngeldhaushalte}
+  levels: {bezirk: counts}
+  owner: team:sozialplanung
+"""
+
+
+def add_topic(project: Path) -> None:
+    (project / "assets/wohngeld").mkdir()
+    (project / "assets/wohngeld/defs.yaml").write_text(NEW_TOPIC, encoding="utf-8")
+    (project / "data/raw/wohngeld").mkdir()
+    text = "Bezirk;31.12.2023\nAltstadt;17\nMühlenviertel;40\nSüdhang;9\n"
+    (project / "data/raw/wohngeld/wohngeld.csv").write_text(text, encoding="utf-8")
+
+
+def keys(project: Path) -> set[str]:
+    return {key.to_user_string() for key in project_definitions(project).resolve_asset_graph().get_all_asset_keys()}
+
+
+def run_job(project: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dg.ExecuteInProcessResult, dg.DagsterInstance]:
+    instance = dg.DagsterInstance.ephemeral()
+    result = (
+        project_definitions(project)
+        .resolve_job_def("nightly")
+        .execute_in_process(instance=instance, raise_on_error=False)
+    )
+    for held in list(lock._HELD.values()):
+        held.release()
+    return result, instance
+
+
+def test_graph_reads_from_delivery_to_release(project: Path) -> None:
+    graph = project_definitions(project).resolve_asset_graph()
+
+    def upstream(key: str) -> set[str]:
+        return {k.to_user_string() for k in graph.get(dg.AssetKey(key.split("/"))).parent_keys}
+
+    assert upstream("zaehlwerte/beispiel") == {"lieferung/beispiel"}
+    assert upstream("kennzahl/arbeitslose") == {"zaehlwerte/beispiel", "gebiete"}
+    assert upstream("indikator/arbeitslosenanteil") == {"kennzahl/arbeitslose", "kennzahl/einwohner_15_64"}
+    assert {"mart/observation", "mart/indicator"} <= upstream("mart/indicator_value")
+    assert upstream("veroeffentlichung") == {"oeffentliche_ausgabe"}
+
+
+def test_every_asset_is_described_in_german_and_grouped(project: Path) -> None:
+    graph = project_definitions(project).resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.description and len(node.description) > 20, key
+        assert node.group_name != "default", key
+        assert node.kinds, key
+
+
+def test_mart_carries_columns_with_meaning_and_lineage(project: Path) -> None:
+    node = project_definitions(project).resolve_asset_graph().get(dg.AssetKey(["mart", "indicator_value"]))
+    schema = node.metadata["dagster/column_schema"].value
+    described = {column.name: column.description for column in schema.columns}
+    assert described["numerator"].startswith("Zähler")
+    assert "observation.value" in described["value"]
+    lineage = node.metadata["dagster/column_lineage"].value
+    sources = {(d.asset_key.path[-1], d.column_name) for d in lineage.deps_by_column["numerator"]}
+    assert sources == {("observation", "value")}
+
+
+def test_night_is_one_green_run_with_checks(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result, _ = run_job(project, monkeypatch)
+    assert result.success
+    checks = {(c.asset_key.to_user_string(), c.check_name): c.passed for c in result.get_asset_check_evaluations()}
+    assert checks["zaehlwerte/beispiel", "Vertrag"]
+    assert checks["veroeffentlichung", "alle_lieferungen_angenommen"]
+    assert ("mart/indicator_value", "Tabelle") in checks
+    assert all(checks.values())
+    made = {e.asset_key.to_user_string() for e in result.get_asset_materialization_events() if e.asset_key}
+    assert "lieferung/beispiel" in made  # accepted in this night
+
+
+def test_delivery_is_materialised_only_when_accepted(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_job(project, monkeypatch)
+    result, _ = run_job(project, monkeypatch)
+    made = {e.asset_key.to_user_string() for e in result.get_asset_materialization_events() if e.asset_key}
+    assert "zaehlwerte/beispiel" in made
+    assert "lieferung/beispiel" not in made
+
+
+def test_rejected_delivery_publishes_and_turns_the_run_red(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = project / "data/raw/beispiel/beispiel.csv"
+    run_job(project, monkeypatch)
+    file.write_text(file.read_text(encoding="utf-8").replace("Südhang", "Nordhang"), encoding="utf-8")
+    add_topic(project)
+    result, _ = run_job(project, monkeypatch)
+    assert not result.success
+    checks = {(c.asset_key.to_user_string(), c.check_name): c for c in result.get_asset_check_evaluations()}
+    assert not checks["zaehlwerte/beispiel", "Vertrag"].passed
+    assert checks["zaehlwerte/wohngeld", "Vertrag"].passed
+    final = checks["veroeffentlichung", "alle_lieferungen_angenommen"]
+    assert not final.passed
+    assert "veröffentlicht, aber" in str(final.metadata["ergebnis"].value)
+    wide = (project / "data/releases/current/daten/breit_bezirk_de.csv").read_text(encoding="utf-8-sig")
+    assert "Haushalte mit Wohngeld" in wide  # the good source was published
+
+
+def test_check_metadata_holds_no_values(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = project / "data/raw/beispiel/beispiel.csv"
+    file.write_text(file.read_text(encoding="utf-8").replace(";300;", ";70707x;"), encoding="utf-8")
+    result, _ = run_job(project, monkeypatch)
+    for event in result.all_events:
+        assert "70707x" not in str(event)
+
+
+def test_topic_added_and_removed_without_trace(project: Path) -> None:
+    before = keys(project)
+    add_topic(project)
+    added = {"lieferung/wohngeld", "zaehlwerte/wohngeld", "kennzahl/wohngeldhaushalte", "indikator/wohngeld_haushalte"}
+    assert keys(project) == before | added
+    assert sozialraum("nightly", "--project", project).returncode == 0
+    assert "wohngeld_haushalte" in sozialraum("catalogue", "--project", project).stdout
+    current = project / "data/releases/current"
+    assert "wohngeld_haushalte" in (current / "daten/indikatorwerte.csv").read_text(encoding="utf-8")
+    assert "Haushalte mit Wohngeld" in (current / "daten/breit_bezirk_de.csv").read_text(encoding="utf-8-sig")
+    profile = "import duckdb,sys; c=duckdb.connect(sys.argv[1], read_only=True); print(c.execute(\"SELECT wohngeld_haushalte__value FROM mart.area_profile WHERE name='Altstadt'\").fetchone()[0])"
+    database = project / "data/warehouse/sozialraum.duckdb"
+    run = subprocess.run([sys.executable, "-c", profile, database], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "17.0"
+    shutil.rmtree(project / "assets/wohngeld")
+    shutil.rmtree(project / "data/raw/wohngeld")
+    assert keys(project) == before
+    assert sozialraum("nightly", "--project", project).returncode == 0
+    for path in (project / "data/releases/current/").rglob("*"):
+        if path.is_file():
+            assert b"wohngeld" not in path.read_bytes(), path
+    assert "wohngeld" not in sozialraum("catalogue", "--project", project).stdout
+
+
+def test_two_projects_each_find_their_own_assets(project: Path, tmp_path: Path) -> None:
+    other = tmp_path / "andere"
+    shutil.copytree(project, other)
+    text = (other / "assets/beispiel/defs.yaml").read_text(encoding="utf-8")
+    text = text.replace("id: arbeitslosenanteil", "id: anteil_der_anderen")
+    (other / "assets/beispiel/defs.yaml").write_text(text, encoding="utf-8")
+    assert "indikator/anteil_der_anderen" in keys(other)
+    assert "indikator/anteil_der_anderen" not in keys(project)
+    assert "indikator/arbeitslosenanteil" in keys(project)
+    assert "indikator/kinderarmutsanteil" not in keys(project)  # that is the project of this repository
+
+
+def dg_command(project: Path, *arguments: str) -> str:
+    """`dg` from the installation, on another project, as `sozialraum dev` starts it."""
+    environment = {
+        **os.environ,
+        "SOZIALRAUM_PROJECT": str(project),
+        "DAGSTER_HOME": str(project / "data/state"),
+        "VIRTUAL_ENV": sys.prefix,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    run = subprocess.run(["dg", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout + run.stderr
+
+
+def test_dg_lists_the_other_project_without_warnings(project: Path) -> None:
+    sozialraum("nightly", "--project", project)
+    said = dg_command(project, "list", "defs", "--json")
+    assert "indikator/arbeitslosenanteil" in said
+    assert "kinderarmutsanteil" not in said
+    assert not re.search(r"[Ww]arning", said)
+
+
+def test_runs_of_the_command_line_are_recorded(project: Path) -> None:
+    assert sozialraum("nightly", "--project", project).returncode == 0
+    with dg.DagsterInstance.from_ref(
+        dg._core.instance.ref.InstanceRef.from_dir(str(project / "data/state"))
+    ) as instance:
+        runs = instance.get_runs()
+        assert [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS]
+        assert runs[0].tags["sozialraum/ergebnis"] == "gut"
+
+
+def test_run_of_a_killed_process_is_marked_failed(project: Path) -> None:
+    assert sozialraum("nightly", "--project", project).returncode == 0
+    reference = dg._core.instance.ref.InstanceRef.from_dir(str(project / "data/state"))
+    with dg.DagsterInstance.from_ref(reference) as instance:
+        job = project_definitions(project).resolve_job_def("nightly")
+        dead = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+        (project / "data/raw/beispiel/neu.csv").write_bytes(
+            (project / "data/raw/beispiel/beispiel.csv").read_bytes() + b"\n"
+        )
+        assert sozialraum("nightly", "--project", project).returncode == 0
+        assert instance.get_run_by_id(dead.run_id).status == dg.DagsterRunStatus.FAILURE
+
+
+@pytest.mark.parametrize("step", ["eingang", "aufbau", "schutz", "veroeffentlichen"])
+def test_every_step_can_be_run_alone(project: Path, step: str) -> None:
+    instance = dg.DagsterInstance.ephemeral()
+    definitions = project_definitions(project)
+    first = definitions.resolve_job_def("nightly").execute_in_process(instance=instance)
+    assert first.success
+    graph = definitions.resolve_asset_graph()
+    chosen = [k for k in graph.executable_asset_keys if graph.get(k).assets_def.node_def.name == step]
+    result = (
+        project_definitions(project)
+        .resolve_job_def("nightly")
+        .execute_in_process(instance=instance, asset_selection=chosen)
+    )
+    for held in list(lock._HELD.values()):
+        held.release()
+    assert result.success
+
+
+def test_due_date_is_a_freshness_policy_on_the_delivery(project: Path) -> None:
+    path = project / "assets/beispiel/defs.yaml"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("due: none", "due: {on: [03-31, 09-30]}"), encoding="utf-8"
+    )
+    graph = project_definitions(project).resolve_asset_graph()
+    policy = graph.get(dg.AssetKey(["lieferung", "beispiel"])).freshness_policy
+    assert policy is not None
+    assert policy.fail_window.to_timedelta().days in (183, 184)

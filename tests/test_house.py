@@ -1,0 +1,107 @@
+"""The house rules: who may import whom, what must not stand in a file, and that documents name real things."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import pipelines
+import schemas
+from tests.conftest import ROOT
+
+WITH_DAGSTER = {"components", "definitions.py"}
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level names of all modules a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def files(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def test_packages_are_those_of_this_checkout() -> None:
+    assert Path(pipelines.__file__).is_relative_to(ROOT)
+    assert Path(schemas.__file__).is_relative_to(ROOT)
+
+
+@pytest.mark.parametrize("path", files("schemas"), ids=lambda p: p.name)
+def test_schemas_import_neither_dagster_nor_pipelines(path: Path) -> None:
+    assert not [name for name in imports(path) if name.split(".")[0] in ("dagster", "pipelines", "duckdb")]
+
+
+@pytest.mark.parametrize("path", files("pipelines"), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_rooms_do_not_import_dagster(path: Path) -> None:
+    inside = path.relative_to(ROOT / "pipelines").parts[0]
+    uses_dagster = any(name.split(".")[0] == "dagster" for name in imports(path))
+    if inside in WITH_DAGSTER or path.name == "nightly.py":  # the run path of the command line
+        return
+    assert not uses_dagster
+
+
+@pytest.mark.parametrize("path", files("pipelines/release"), ids=lambda p: p.name)
+def test_release_room_cannot_reach_internal_data(path: Path) -> None:
+    forbidden = (
+        "pipelines.history",
+        "pipelines.intake",
+        "pipelines.rollup",
+        "pipelines.night",
+        "pipelines.publishable",
+    )
+    assert not [name for name in imports(path) if name.startswith(forbidden)]
+
+
+def test_assets_hold_no_python() -> None:
+    assert not list((ROOT / "assets").rglob("*.py"))
+
+
+def test_gate_needs_only_the_standard_library() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import pipelines.gate; "
+        "print(sorted(m.split('.')[0] for m in set(sys.modules) - before))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(ast.literal_eval(run.stdout))
+    assert not loaded - set(sys.stdlib_module_names) - {"pipelines"}
+
+
+def test_lock_files_name_no_address() -> None:
+    for path in ROOT.glob("requirements*.lock"):
+        assert "://" not in path.read_text(encoding="utf-8"), path.name
+
+
+def test_every_dependency_has_its_reason() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for dependency in tomllib.loads(text)["project"]["dependencies"]:
+        line = next(line for line in text.splitlines() if f'"{dependency}"' in line)
+        assert "#" in line, dependency
+
+
+def test_readme_commands_exist() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"make ([a-z]+)", readme)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"README names make {target}"
+    known = subprocess.run(
+        [Path(sys.executable).with_name("sozialraum"), "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    for command in set(re.findall(r"sozialraum ([a-z]+)", readme)):
+        assert command in known, f"README names sozialraum {command}"
+
+
+def test_every_module_and_public_name_is_documented() -> None:
+    for path in files("pipelines") + files("schemas"):
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
