@@ -205,7 +205,7 @@ def overdue(deliveries: list[Delivery], source: Source, today: dt.date) -> tuple
     if due is None:
         return None, None
     grace = dt.timedelta(days=due.grace_days)
-    days = sorted(_on(year, day) for year in range(today.year - 2, today.year + 3) for day in due.on)
+    days = sorted(_on(year, day) for year in range(today.year - 2, today.year + 3) for day in due.days)
     passed = [day for day in days if day + grace < today]
     coming = [day for day in days if day + grace >= today]
     retracted = {r.delivery for r in source.retracted}

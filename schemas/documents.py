@@ -29,6 +29,14 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _on_is_a_key(cls, data: object) -> object:
+        """YAML 1.1 reads the key `on` as the truth value true; here it is a day."""
+        if isinstance(data, dict) and True in data:
+            return {("on" if key is True else key): value for key, value in data.items()}
+        return data
+
 
 class Text(Strict):
     """A label or sentence in German (shown to planners) and English (optional)."""
@@ -234,7 +242,7 @@ class Retraction(Strict):
 class Due(Strict):
     """Yearly days (MM-DD) on which a new delivery must have been accepted."""
 
-    on: list[Annotated[str, Field(pattern=r"^\d{2}-\d{2}$")]] = Field(min_length=1)
+    days: list[Annotated[str, Field(pattern=r"^\d{2}-\d{2}$")]] = Field(min_length=1)
     grace_days: int = Field(default=0, ge=0)
 
 

@@ -141,16 +141,16 @@ def published(label: str) -> dict[int, int]:
     return {int(r["Stichtag"][-4:]): int(r["Anzahl"]) for r in table if r["Merkmal"] == label}
 
 
-def inkar_kiel(column: str) -> dict[int, float]:
-    """INKAR's values of Kiel in this column, by year."""
-    table = rows(RAW / "inkar_staedte" / "inkar_kreisfreie_staedte_schleswig_holstein.csv")
+def inkar_kiel(source: str, column: str) -> dict[int, float]:
+    """INKAR's values of Kiel in this column of a source, by year."""
+    table = rows(RAW / source / f"{source}_kreisfreie_staedte_schleswig_holstein.csv")
     return {int(r["Jahr"]): number(r[column]) for r in table if r["Kennziffer"] == "01002000"}
 
 
 # --- city totals ---------------------------------------------------------------------------------------------
 def city_unemployed() -> dict[int, int]:
     """City total of the unemployed by year."""
-    total = {y: round(v * YEAR_END_RATIO) for y, v in inkar_kiel("Arbeitslose").items()} | published("Arbeitslose")
+    total = {y: round(v * YEAR_END_RATIO) for y, v in inkar_kiel("inkar_arbeitslose", "Arbeitslose").items()} | published("Arbeitslose")
     total[2023] = round(total[2022] * UNEMPLOYED_2023_ON_2022)
     return {y: total[y] for y in YEARS}
 
@@ -294,7 +294,7 @@ def school_leavers(population: dict, parent: dict[int, int]) -> dict[int, dict[s
     topic, file = "sozialbericht_kinderarmut", "sozialbericht_kinderarmut_ortsteile.csv"
     poverty = read_pattern(topic, file, "31.12.2021")
     city_poverty = next(number(r["31.12.2021"]) for r in rows(RAW / topic / file) if r["Ortsteil"] == "Kiel") / 100
-    without = inkar_kiel("Schulabgänger ohne Abschluss in Prozent")
+    without = inkar_kiel("inkar_schulabgaenge", "Schulabgänger ohne Abschluss in Prozent")
     young, last = population["15_17"], max(without)
     drawn = noisy(rng, {y: {s: young[y][s] / 3 for s in PATTERN} for y in YEARS})
     leavers, mix = {}, {}

@@ -105,11 +105,11 @@ def test_every_asset_is_described_in_german_and_grouped(project: Path) -> None:
 
 def test_mart_carries_columns_with_meaning_and_lineage(project: Path) -> None:
     node = project_definitions(project).resolve_asset_graph().get(dg.AssetKey(["mart", "indicator_value"]))
-    schema = node.metadata["dagster/column_schema"].value
+    schema = node.metadata["dagster/column_schema"]
     described = {column.name: column.description for column in schema.columns}
     assert described["numerator"].startswith("Zähler")
     assert "observation.value" in described["value"]
-    lineage = node.metadata["dagster/column_lineage"].value
+    lineage = node.metadata["dagster/column_lineage"]
     sources = {(d.asset_key.path[-1], d.column_name) for d in lineage.deps_by_column["numerator"]}
     assert sources == {("observation", "value")}
 
@@ -261,7 +261,7 @@ def test_every_step_can_be_run_alone(project: Path, step: str) -> None:
 def test_due_date_is_a_freshness_policy_on_the_delivery(project: Path) -> None:
     path = project / "assets/beispiel/defs.yaml"
     path.write_text(
-        path.read_text(encoding="utf-8").replace("due: none", "due: {on: [03-31, 09-30]}"), encoding="utf-8"
+        path.read_text(encoding="utf-8").replace("due: none", "due: {days: [03-31, 09-30]}"), encoding="utf-8"
     )
     graph = project_definitions(project).resolve_asset_graph()
     policy = graph.get(dg.AssetKey(["lieferung", "beispiel"])).freshness_policy

@@ -171,7 +171,7 @@ def test_city_series():
     known = {shown: facts["kinderarmut_u15", date] for shown, date in dates.items()}
     assert got == {shown: (comma(f["value"]), ORIGIN[f["status"]]) for shown, f in known.items()}
 
-    inkar = {r["Jahr"]: r["Arbeitslose"] for r in raw("inkar_staedte") if r["Kennziffer"] == "01002000"}
+    inkar = {r["Jahr"]: r["Arbeitslose"] for r in raw("inkar_arbeitslose") if r["Kennziffer"] == "01002000"}
     rows = raw("stadtreihe_arbeitslose")
     assert [r["Jahr"] for r in rows] == ["2021", "2020", "2019", "2018", "2017", "2016", "2015", "2010"]
     for r in rows:
@@ -194,20 +194,16 @@ def test_city_series():
 
 
 def test_inkar_cities():
-    rows = raw("inkar_staedte")
     keys = [(f"0100{n}000", str(y)) for n in range(1, 5) for y in range(1995, 2022)]
-    assert [(r["Kennziffer"], r["Jahr"]) for r in rows] == keys
-    # The share stands in both files: the specimen is made from the first, the pipeline reads the second.
-    assert raw("inkar_schulabgaenge") == [
-        {c: r[c] for c in ("Kennziffer", "Raumeinheit", "Jahr", "Schulabgänger ohne Abschluss in Prozent")} for r in rows
-    ]
     calamine = pytest.importorskip("python_calamine", exc_type=ImportError)
     columns = {
-        "A_ArbeitslosigkeitKreis.xls": "Arbeitslose",
-        "A_ErwerbsfaehigeBevoelkerungKreis.xls": "Erwerbsfähige Bevölkerung",
-        "B_SchulabgaengerohneAbschluss.xls": "Schulabgänger ohne Abschluss in Prozent",
+        "A_ArbeitslosigkeitKreis.xls": ("inkar_arbeitslose", "Arbeitslose"),
+        "A_ErwerbsfaehigeBevoelkerungKreis.xls": ("inkar_erwerbsfaehige", "Erwerbsfähige Bevölkerung"),
+        "B_SchulabgaengerohneAbschluss.xls": ("inkar_schulabgaenge", "Schulabgänger ohne Abschluss in Prozent"),
     }
-    for file, column in columns.items():
+    for file, (source, column) in columns.items():
+        rows = raw(source)
+        assert [(r["Kennziffer"], r["Jahr"]) for r in rows] == keys
         book = calamine.CalamineWorkbook.from_path(str(shared("reference/inkar") / file))
         _, years, *table = book.get_sheet_by_name("Daten").to_python()
         facts = {(f"{line[0]}000", y): v for line in table for y, v in zip(years[3:], line[3:], strict=True)}
@@ -339,7 +335,7 @@ def test_specimen_city_totals_are_the_published_ones():
         assert table["Arbeitslose", year]["Stadt", ""] == totals["Arbeitslose", f"31.12.{year}"]
         assert table["Kinder", year]["Stadt", ""] == totals["Kinder unter 15 mit Sozialgeld", f"31.12.{year}"]
     assert table["insgesamt", 2014]["Stadt", ""] == "2079"
-    for r in raw("inkar_staedte"):
+    for r in raw("inkar_schulabgaenge"):
         if r["Kennziffer"] == "01002000" and int(r["Jahr"]) in YEARS:
             without, leavers = (int(table[c, int(r["Jahr"])]["Stadt", ""]) for c in ("ohne Abschluss", "insgesamt"))
             share = float(r["Schulabgänger ohne Abschluss in Prozent"].replace(",", "."))

@@ -54,11 +54,11 @@ class ReleaseComponent(YamlComponent[Release]):
 
 def night_of(project: Project, context: dg.AssetExecutionContext) -> Night:
     """The night of a Dagster run; takes the lock on first use, so runs from the web page wait for nobody either."""
-    night = _NIGHTS.get(context.run_id)
+    night = _NIGHTS.get(context.run.run_id)
     if night is None:
         _NIGHTS.clear()
-        night = _NIGHTS[context.run_id] = Night.begin(project.paths.root, context.log.info)
-        fail_dead_runs(context.instance, context.run_id)
+        night = _NIGHTS[context.run.run_id] = Night.begin(project.paths.root, context.log.info)
+        fail_dead_runs(context.instance, context.run.run_id)
     return night
 
 

@@ -59,6 +59,6 @@ def contract_check(source: Source) -> dg.AssetCheckSpec:
 
 def _longest_gap(due: Due) -> dt.timedelta:
     """Longest time between two due dates, with the grace days: after that an acceptance is overdue."""
-    days = sorted(dt.date(2023, *map(int, day.split("-"))) for day in due.on)
+    days = sorted(dt.date(2023, *map(int, day.split("-"))) for day in due.days)
     days.append(days[0].replace(year=2024))
     return max(later - earlier for earlier, later in pairwise(days)) + dt.timedelta(days=due.grace_days)
