@@ -6,10 +6,12 @@ refusal into a message with file, line and the nearest valid key.
 
 from __future__ import annotations
 
+import calendar
 import datetime as dt
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 PeriodType = Literal["stichtag", "jahresdurchschnitt", "kalenderjahr", "schuljahr"]
@@ -24,6 +26,15 @@ TOTAL = "insgesamt"
 """Category of a figure that is not split."""
 
 
+class Misfit(ValueError):
+    """A rule between keys is broken; `path` leads to the key where the person should look."""
+
+    def __init__(self, message: str, *path: str | int) -> None:
+        """Keep the path below the model that raises."""
+        super().__init__(message)
+        self.path = path
+
+
 class Strict(BaseModel):
     """Base of every document: unknown keys are errors, instances do not change."""
 
@@ -36,6 +47,18 @@ class Strict(BaseModel):
         if isinstance(data, dict) and True in data:
             return {("on" if key is True else key): value for key, value in data.items()}
         return data
+
+
+def _month_day(value: str) -> str:
+    """A day that exists in every year (MM-DD)."""
+    month, _, day = value.partition("-")
+    if not (1 <= int(month) <= 12 and 1 <= int(day) <= calendar.monthrange(2023, int(month))[1]):
+        raise ValueError(f"{value} ist kein Tag, den es jedes Jahr gibt (MM-TT)")
+    return value
+
+
+MonthDay = Annotated[str, Field(pattern=r"^[0-9]{2}-[0-9]{2}$"), AfterValidator(_month_day)]
+"""Month and day, MM-DD."""
 
 
 class Text(Strict):
@@ -87,6 +110,8 @@ class Format(Strict):
     def _distinct_marks(self) -> Format:
         if self.decimal == self.thousands:
             raise ValueError("decimal und thousands dürfen nicht dasselbe Zeichen sein")
+        if self.delimiter in "\"\r\n\0" or self.delimiter.isalnum():
+            raise Misfit("mögliche Trennzeichen sind etwa ; , | und der Tabulator", "delimiter")
         return self
 
 
@@ -122,6 +147,14 @@ class AreaColumns(Strict):
         return list(self.candidate_levels) or sorted(set(self.levels.values()))
 
 
+def _groups(pattern: str) -> int:
+    """Number of groups of a regular expression; -1 if it is none."""
+    try:
+        return re.compile(pattern).groups
+    except (re.error, OverflowError, RecursionError):
+        return -1
+
+
 class PeriodColumns(Strict):
     """Where a figure's period stands: in a column, in the column headings, in the file's name, or fixed."""
 
@@ -129,14 +162,14 @@ class PeriodColumns(Strict):
     column: str | None = None
     in_header: bool = False
     file_name: str | None = Field(default=None, description="regular expression; its first group is the period")
-    day: str | None = Field(
-        default=None, pattern=r"^\d{2}-\d{2}$", description="MM-DD that a bare year stands for (type stichtag)"
-    )
+    day: MonthDay | None = Field(default=None, description="MM-DD that a bare year stands for (type stichtag)")
 
     @model_validator(mode="after")
     def _one_place(self) -> PeriodColumns:
         if sum([self.column is not None, self.in_header, self.file_name is not None]) != 1:
             raise ValueError("genau eines von column, in_header oder file_name angeben")
+        if self.file_name is not None and _groups(self.file_name) < 1:
+            raise Misfit("erwartet wird ein regulärer Ausdruck, dessen erste (Klammer) die Zeit ist", "file_name")
         return self
 
 
@@ -242,7 +275,7 @@ class Retraction(Strict):
 class Due(Strict):
     """Yearly days (MM-DD) on which a new delivery must have been accepted."""
 
-    days: list[Annotated[str, Field(pattern=r"^\d{2}-\d{2}$")]] = Field(min_length=1)
+    days: list[MonthDay] = Field(min_length=1)
     grace_days: int = Field(default=0, ge=0)
 
 
@@ -283,6 +316,13 @@ class Source(Strict):
             raise ValueError("publication: public_elsewhere verlangt address (wo es öffentlich steht)")
         if self.publication == "constructed" and self.origin != "constructed":
             raise ValueError("publication: constructed verlangt origin: constructed")
+        for symbol in self.symbols:
+            if symbol != symbol.strip():
+                raise Misfit(f"das Zeichen »{symbol}« ohne Leerzeichen am Rand angeben", "symbols", symbol)
+        cells = [(c.delivery, c.line, c.column) for c in self.corrections]
+        for index, cell in enumerate(cells):
+            if cell in cells[:index]:
+                raise Misfit("diese Zelle wird weiter oben schon berichtigt", "corrections", index)
         return self
 
     @property
@@ -342,13 +382,13 @@ class Measure(Strict):
         for level, figures in self.levels.items():
             sums = [i for i, figure in enumerate(figures) if isinstance(figure, RolledUp)]
             if sums and self.kind == "rate":
-                raise ValueError(
-                    f"{level}: Quoten werden nie summiert oder gemittelt; liefern Sie Zähler und Nenner als Anzahlen"
-                )
+                message = "Quoten werden nie summiert oder gemittelt; liefern Sie Zähler und Nenner als Anzahlen"
+                raise Misfit(message, "levels", level)
             if sums and sums != [len(figures) - 1]:
-                raise ValueError(f"{level}: rolled_up steht genau einmal und zuletzt (eine gelieferte Summe geht vor)")
+                message = "rolled_up steht genau einmal und zuletzt (eine gelieferte Summe geht vor)"
+                raise Misfit(message, "levels", level)
         if self.formed is not None and self.kind == "rate":
-            raise ValueError("formed: Quoten werden nie summiert; liefern Sie Zähler und Nenner als Anzahlen")
+            raise Misfit("Quoten werden nie summiert; liefern Sie Zähler und Nenner als Anzahlen", "formed")
         if bool(self.categories) != (self.category_total != "none") and self.formed is None:
             raise ValueError("categories und category_total gehören zusammen")
         return self
