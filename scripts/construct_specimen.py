@@ -150,7 +150,9 @@ def inkar_kiel(source: str, column: str) -> dict[int, float]:
 # --- city totals ---------------------------------------------------------------------------------------------
 def city_unemployed() -> dict[int, int]:
     """City total of the unemployed by year."""
-    total = {y: round(v * YEAR_END_RATIO) for y, v in inkar_kiel("inkar_arbeitslose", "Arbeitslose").items()} | published("Arbeitslose")
+    total = {
+        y: round(v * YEAR_END_RATIO) for y, v in inkar_kiel("inkar_arbeitslose", "Arbeitslose").items()
+    } | published("Arbeitslose")
     total[2023] = round(total[2022] * UNEMPLOYED_2023_ON_2022)
     return {y: total[y] for y in YEARS}
 

@@ -93,15 +93,20 @@ def test_every_dependency_has_its_reason() -> None:
 def test_readme_commands_exist() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in set(re.findall(r"make ([a-z]+)", readme)):
+    for target in set(re.findall(r"(?:^|`)make ([a-z]+)", readme, re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"README names make {target}"
     known = subprocess.run(
         [Path(sys.executable).with_name("sozialraum"), "--help"], capture_output=True, text=True, check=True
     ).stdout
-    for command in set(re.findall(r"sozialraum ([a-z]+)", readme)):
+    for command in set(re.findall(r"bin/sozialraum ([a-z]+)", readme)):
         assert command in known, f"README names sozialraum {command}"
 
 
 def test_every_module_and_public_name_is_documented() -> None:
     for path in files("pipelines") + files("schemas"):
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+
+
+def test_data_dictionary_page_is_what_the_yaml_says() -> None:
+    run = subprocess.run([sys.executable, "scripts/data_dictionary.py", "--check"], cwd=ROOT, check=False)
+    assert run.returncode == 0, "run: python scripts/data_dictionary.py"

@@ -175,3 +175,17 @@ def test_ortsteile_are_not_sums_of_stadtteile(kiel: duckdb.DuckDBPyConnection) -
         ("sozialzentrumsbereich", "stadt"),
         ("stadtteil", "sozialzentrumsbereich"),
     ]
+
+
+def test_query_in_the_readme_gives_the_printed_result(kiel: duckdb.DuckDBPyConnection) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    sql = readme.split("```sql\n")[1].split("```")[0]
+    lines = readme.split("```sql\n")[1].split("\n\n")[1].splitlines()
+    printed = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    cursor = kiel.execute(sql)
+    assert printed[0] == [column[0] for column in cursor.description]
+    shown = [
+        ["" if value is None else f"{value:g}" if isinstance(value, float) else value for value in row]
+        for row in cursor.fetchall()
+    ]
+    assert printed[2:] == shown

@@ -58,6 +58,7 @@ def models_of(root: Path) -> Models:
 # ---------------------------------------------------------------- names in the graph (read by planners: German)
 
 AREAS_KEY = dg.AssetKey("gebiete")
+INTAKE_KEY = dg.AssetKey("eingangsbuch")
 PUBLIC_KEY = dg.AssetKey("oeffentliche_ausgabe")
 RELEASE_KEY = dg.AssetKey("veroeffentlichung")
 

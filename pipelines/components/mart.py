@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from pipelines.components.base import AREAS_KEY, YamlComponent, indicator_key, mart_key, measure_key, spec
+from pipelines.components.base import AREAS_KEY, INTAKE_KEY, YamlComponent, indicator_key, mart_key, measure_key, spec
 from pipelines.marts.models import Model, Models
 from schemas.documents import Mart
 
@@ -50,11 +50,11 @@ def _upstream(models: Models, model: Model) -> list[dg.AssetKey]:
     for table in models.reads(model.mart.id):
         if table in _INPUTS:
             keys.append(_INPUTS[table])
-        elif table in ("observation_in", "measure_in"):
-            keys += [measure_key(name) for name in project.measures]
-        elif table in ("indicator_in", "indicator_level_in"):
+        elif table == "observation_in":
+            keys += [INTAKE_KEY, *[measure_key(name) for name in project.measures]]
+        elif table == "indicator_in":
             keys += [indicator_key(name) for name in project.indicators]
-        else:
+        elif not table.endswith("_in"):  # the others hold declarations alone; an edge to each would hide the flow
             keys.append(mart_key(table))
     return keys
 

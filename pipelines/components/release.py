@@ -9,6 +9,8 @@ import dagster as dg
 
 from pipelines.components.areas import areas_spec
 from pipelines.components.base import (
+    AREAS_KEY,
+    INTAKE_KEY,
     PUBLIC_KEY,
     RELEASE_KEY,
     YamlComponent,
@@ -46,8 +48,11 @@ class ReleaseComponent(YamlComponent[Release]):
         models = models_of(context.project_root)
         project = models.project
         steps = _Steps(project, models)
-        deliveries = [delivery_spec(project, source) for source in project.sources.values()]
-        assets: list[dg.AssetSpec | dg.AssetsDefinition] = [areas_spec(project), *deliveries]
+        # What lies between the steps is reported by them when it changes; an executed asset costs ten times as much.
+        assets: list[dg.AssetSpec | dg.AssetsDefinition] = [areas_spec(project)]
+        assets += [delivery_spec(project, source) for source in project.sources.values()]
+        assets += [measure_spec(project, measure) for measure in project.measures.values()]
+        assets += [indicator_spec(project, indicator) for indicator in project.indicators.values()]
         assets += [steps.intake(), steps.build(), steps.protect(), steps.publish()]
         return dg.Definitions(assets=assets)
 
@@ -90,39 +95,46 @@ class _Steps:
         project = self.project
         sources = project.sources
 
+        ledger = spec(
+            project,
+            project.release,
+            INTAKE_KEY,
+            deps=[reading_key(s) for s in sources],
+            kinds=["json"],
+            group="eingang",
+            description=(
+                "Eingangsbuch: jede eingegangene Lieferung mit Entscheidung und Gründen. "
+                "Das einzige Verzeichnis, das nicht neu erzeugt werden kann; es wird gesichert."
+            ),
+        )
+
         @dg.multi_asset(
             name="eingang",
-            specs=[reading_spec(project, s) for s in sources.values()],
+            specs=[*[reading_spec(project, s) for s in sources.values()], ledger],
             check_specs=[contract_check(s) for s in sources.values()],
-            can_subset=True,
+            can_subset=True,  # also: what has not changed is not reported again
         )
         def eingang(context: dg.AssetExecutionContext) -> Iterator[Any]:
             night = night_of(project, context)
-            wanted = sorted(key.path[-1] for key in context.selected_asset_keys)
-            for source_id, state in night.intake(wanted).items():
-                for delivery in state.new:
-                    if delivery.delivery_id in {d.delivery_id for d in state.in_force}:
-                        context.log_event(
-                            dg.AssetMaterialization(
-                                delivery_key(source_id), metadata={"lieferung": delivery.delivery_id}
-                            )
-                        )
-                yield dg.MaterializeResult(
-                    reading_key(source_id),
-                    metadata={"lieferungen_in_kraft": len(state.in_force), "neu": len(state.new)},
-                )
-                yield _contract_result(state)
+            selected = context.selected_asset_keys
+            whole = INTAKE_KEY in selected and len(selected) == len(sources) + 1
+            states = night.intake(sorted(key.path[-1] for key in selected if key != INTAKE_KEY))
+            for source_id, state in states.items():
+                if whole and not night.changed(f"zaehlwerte/{source_id}"):
+                    continue
+                yield from _source_events(context, state)
+            if INTAKE_KEY in selected:
+                if night.changed("gebiete"):
+                    context.log_event(dg.AssetMaterialization(AREAS_KEY))
+                count = sum(len(state.deliveries) for state in states.values())
+                yield dg.MaterializeResult(INTAKE_KEY, metadata={"lieferungen": count})
 
         return eingang
 
     def build(self) -> dg.AssetsDefinition:
         project, models = self.project, self.models
         tables = models.order
-        specs = [
-            *[measure_spec(project, m) for m in project.measures.values()],
-            *[indicator_spec(project, i) for i in project.indicators.values()],
-            *[mart_spec(models, m) for m in tables],
-        ]
+        specs = [mart_spec(models, m) for m in tables]
 
         @dg.multi_asset(name="aufbau", specs=specs, check_specs=[mart_check(m) for m in tables], can_subset=False)
         def aufbau(context: dg.AssetExecutionContext) -> Iterator[Any]:
@@ -132,10 +144,11 @@ class _Steps:
             if edition.impossible:
                 failed["indicator_value"] = {"zaehler_nicht_ueber_nenner"}
             rules = check_rows({}, [m.mart.id for m in tables], failed)
-            for measure in sorted(project.measures.values(), key=lambda m: m.formed is not None):  # upstream first
-                yield dg.MaterializeResult(measure_key(measure.id))
-            for indicator_id in project.indicators:
-                yield dg.MaterializeResult(indicator_key(indicator_id))
+            between = {f"kennzahl/{m}": measure_key(m) for m in project.measures}
+            between |= {f"indikator/{i}": indicator_key(i) for i in project.indicators}
+            for mark, key in between.items():
+                if night.changed(mark):
+                    context.log_event(dg.AssetMaterialization(key))
             for model in tables:
                 name = model.mart.id
                 yield dg.MaterializeResult(mart_key(name), metadata={"dagster/row_count": edition.rows[name]})
@@ -212,6 +225,19 @@ class _Steps:
             )
 
         return veroeffentlichen
+
+
+def _source_events(context: dg.AssetExecutionContext, state: SourceState) -> Iterator[Any]:
+    """An accepted delivery, the readings in force, and the result of the contract."""
+    in_force = {d.delivery_id for d in state.in_force}
+    for delivery in state.new:
+        if delivery.delivery_id in in_force:
+            key = delivery_key(state.source.id)
+            context.log_event(dg.AssetMaterialization(key, metadata={"lieferung": delivery.delivery_id}))
+    yield dg.MaterializeResult(
+        reading_key(state.source.id), metadata={"lieferungen_in_kraft": len(in_force), "neu": len(state.new)}
+    )
+    yield _contract_result(state)
 
 
 def _contract_result(state: SourceState) -> dg.AssetCheckResult:
