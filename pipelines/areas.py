@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import io
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -85,39 +87,53 @@ class Directory:
             levels: levels that are possible here.
             date: reference date of the row; areas not valid then are not found.
             name: as written in the file ('' = not given); name and number must agree where both are given.
-            number: as written in the file.
-            area_id: full id as written in the file.
+            number: as written in the file; must agree with the name.
+            area_id: full id as written in the file; name and number must agree with it.
 
         Returns:
             The area and '', or None and a German sentence saying what does not fit and what is near.
         """
-        where = " oder ".join(levels)
-        named = self._valid([a for level in levels for a in self._by_name.get((level, plain(name)), [])], date)
-        numbered = self._valid(
-            [a for level in levels for a in self._by_number.get((level, plain_number(number)), [])], date
-        )
+        where, name, number = " oder ".join(levels), name.strip(), number.strip()
+        ever_named = [a for level in levels for a in self._by_name.get((level, plain(name)), [])]
+        ever_numbered = [a for level in levels for a in self._by_number.get((level, plain_number(number)), [])]
+        named, numbered = self._valid(ever_named, date), self._valid(ever_numbered, date)
         if area_id:
-            by_id = self.areas.get(area_id)
-            if by_id is None or by_id.level not in levels or not by_id.valid_on(date):
-                return None, f"unbekannte Gebietskennung »{area_id}« ({where})" + self._near_id(area_id)
-            if name and by_id not in named:
-                return None, f"Kennung {area_id} ist »{by_id.name}«, in der Zeile steht »{name.strip()}«"
-            return by_id, ""
+            return self._by_id(area_id, name, number, levels, date)
         if number:
-            if len(numbered) != 1:
-                return None, f"unbekannte Nummer »{number.strip()}« ({where})"
-            if name and numbered[0] not in named:
-                return None, (
-                    f"Nummer {number.strip()} ist »{numbered[0].name}«, in der Zeile steht »{name.strip()}«"
-                    + self._near_name(name, levels, date)
-                )
-            return numbered[0], ""
+            both = [area for area in numbered if area in named] if name else numbered
+            if len(both) == 1:
+                return both[0], ""
+            if not numbered:
+                return None, _not_then(ever_numbered, date) or f"unbekannte Nummer »{number}« ({where})"
+            if both:
+                return None, f"Nummer {number} ist nicht eindeutig: {_listed(both)}"
+            text = f"Nummer {number} ist »{numbered[0].name}«, in der Zeile steht »{name}«"
+            return None, text + ("" if named else self._near_name(name, levels, date))
+        if not name:
+            return None, "in der Zeile steht kein Gebiet"
         if len(named) > 1:
-            several = ", ".join(f"{a.name} ({a.level})" for a in named)
-            return None, f"»{name.strip()}« ist nicht eindeutig: {several}"
+            return None, f"»{name}« ist nicht eindeutig: {_listed(named)}"
         if not named:
-            return None, f"unbekanntes Gebiet »{name.strip()}« ({where})" + self._near_name(name, levels, date)
+            unknown = f"unbekanntes Gebiet »{name}« ({where})" + self._near_name(name, levels, date)
+            return None, _not_then(ever_named, date) or unknown
         return named[0], ""
+
+    def _by_id(
+        self, area_id: str, name: str, number: str, levels: Sequence[str], date: dt.date
+    ) -> tuple[Area | None, str]:
+        area = self.areas.get(area_id)
+        if area is None:
+            where = " oder ".join(levels)
+            return None, f"unbekannte Gebietskennung »{area_id}« ({where})" + self._near_id(area_id, levels)
+        if area.level not in levels:
+            return None, f"Kennung {area_id} liegt auf der Ebene {area.level}, erwartet: {' oder '.join(levels)}"
+        if not area.valid_on(date):
+            return None, _not_then([area], date)
+        if name and area not in self._by_name.get((area.level, plain(name)), []):
+            return None, f"Kennung {area_id} ist »{area.name}«, in der Zeile steht »{name}«"
+        if number and plain_number(number) != plain_number(area.number):
+            return None, f"Kennung {area_id} hat die Nummer »{area.number}«, in der Zeile steht »{number}«"
+        return area, ""
 
     def closure(self) -> list[Membership]:
         """Every (area, ancestor) pair along all paths: weights multiplied, validities intersected."""
@@ -134,6 +150,20 @@ class Directory:
                 break
         return found
 
+    def ambiguous(self) -> list[tuple[str, str]]:
+        """Names and numbers that stand for two areas of a level on the same day: (area_id, sentence)."""
+        found = {}
+        for what, index in (("Nummer", self._by_number), ("Name", self._by_name)):
+            for (level, text), areas in index.items():
+                for position, area in enumerate(areas):
+                    for other in areas[:position]:
+                        if other.valid_on(area.valid_from or dt.date.min) or area.valid_on(
+                            other.valid_from or dt.date.min
+                        ):
+                            sentence = f"{what} »{text}« der Ebene {level} hat schon {other.area_id}"
+                            found[area.area_id, what, text] = (area.area_id, sentence)
+        return list(found.values())
+
     def _valid(self, areas: list[Area], date: dt.date) -> list[Area]:
         return [area for area in areas if area.valid_on(date)]
 
@@ -143,14 +173,31 @@ class Directory:
         match = nearest(plain(name), by_plain)
         return f"; meinten Sie »{by_plain[match[0]]}«?" if match else ""
 
-    def _near_id(self, area_id: str) -> str:
-        match = nearest(area_id, self.areas)
+    def _near_id(self, area_id: str, levels: Sequence[str]) -> str:
+        match = nearest(area_id, [a.area_id for a in self.areas.values() if a.level in levels])
         return f"; meinten Sie »{match[0]}«?" if match else ""
 
 
+def _listed(areas: list[Area]) -> str:
+    return ", ".join(f"{a.name} ({a.level}, {a.area_id})" for a in areas)
+
+
+def _not_then(areas: list[Area], date: dt.date) -> str:
+    """Sentence on areas that exist, but not on that date; '' if there are none."""
+    if not areas:
+        return ""
+    spans = []
+    for area in areas:
+        start = f" ab {area.valid_from:%d.%m.%Y}" if area.valid_from else ""
+        end = f" bis {area.valid_to:%d.%m.%Y}" if area.valid_to else ""
+        spans.append(f"{area.area_id} gilt{start}{end}")
+    return f"»{areas[0].name}« gibt es am {date:%d.%m.%Y} nicht: {', '.join(spans)}"
+
+
 def plain(name: str) -> str:
-    """Spelling reduced to what counts: letter case, umlaut style and blanks do not."""
-    return re.sub(r"\s+", " ", name.strip().casefold().translate(_UMLAUTS))
+    """Spelling reduced to what counts: letter case, umlaut style (ä, ae, a + two dots) and blanks do not."""
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return " ".join(folded.translate(_UMLAUTS).split())
 
 
 def plain_number(number: str) -> str:
@@ -181,23 +228,26 @@ def read_directory(
     """Read both CSV files; the problems name file and line, nothing is raised for bad content."""
     problems: list[Problem] = []
     areas: dict[str, Area] = {}
+    lines: dict[str, int] = {}
     for line, row in _rows(areas_file, AREA_COLUMNS, root, problems):
         area = _area(row, levels, _place(areas_file, root), line, problems)
         if area is None:
             continue
         if area.area_id in areas:
-            problems.append(
-                Problem(_place(areas_file, root), line, f"area_id »{area.area_id}« steht schon weiter oben")
-            )
-        areas[area.area_id] = area
-    memberships = []
+            text = f"area_id »{area.area_id}« steht schon in Zeile {lines[area.area_id]}"
+            problems.append(Problem(_place(areas_file, root), line, text))
+            continue
+        areas[area.area_id], lines[area.area_id] = area, line
+    memberships, member_lines = [], []
     for line, row in _rows(memberships_file, MEMBERSHIP_COLUMNS, root, problems):
         membership = _membership(row, areas, _place(memberships_file, root), line, problems)
         if membership is not None:
             memberships.append(membership)
+            member_lines.append(line)
     directory = Directory(levels, areas, memberships)
-    problems += [Problem(_place(memberships_file, root), 1, text) for text in _weights(directory)]
-    problems += [Problem(_place(areas_file, root), 1, text) for text in _twice(directory)]
+    for position, text in [*_weights(directory), *_circles(directory)]:
+        problems.append(Problem(_place(memberships_file, root), member_lines[position], text))
+    problems += [Problem(_place(areas_file, root), lines[area_id], text) for area_id, text in directory.ambiguous()]
     return directory, problems
 
 
@@ -213,19 +263,28 @@ def _rows(path: Path, columns: list[str], root: Path, problems: list[Problem]) -
         problems.append(Problem(place, 1, "Datei fehlt"))
         return []
     except UnicodeDecodeError as error:
-        problems.append(Problem(place, 1, f"nicht in UTF-8 gespeichert (Byte {error.start})"))
+        line = error.object.count(b"\n", 0, error.start) + 1
+        problems.append(Problem(place, line, "nicht in UTF-8 gespeichert (die erste Stelle ist in dieser Zeile)"))
         return []
-    reader = csv.DictReader(text.splitlines(keepends=True), restkey="+")
-    header = list(reader.fieldnames or [])
-    if header != columns:
-        problems.append(Problem(place, 1, f"Kopfzeile ist {','.join(header)}; erwartet: {','.join(columns)}"))
+    except (OSError, ValueError) as error:
+        problems.append(Problem(place, 1, f"nicht lesbar ({type(error).__name__})"))
         return []
-    rows = []
-    for row in reader:
-        if "+" in row or None in row.values():
-            problems.append(Problem(place, reader.line_num, f"Zeile hat nicht {len(columns)} Spalten"))
-            continue
-        rows.append((reader.line_num, {key: value.strip() for key, value in row.items()}))
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows, line = [], 1
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        if header != columns:
+            problems.append(Problem(place, 1, f"Kopfzeile ist {','.join(header)}; erwartet: {','.join(columns)}"))
+            return []
+        line = reader.line_num + 1
+        for cells in reader:
+            if len(cells) == len(columns):
+                rows.append((line, {name: cell.strip() for name, cell in zip(columns, cells, strict=True)}))
+            elif any(cell.strip() for cell in cells):
+                problems.append(Problem(place, line, f"Zeile hat {len(cells)} statt {len(columns)} Spalten"))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        problems.append(Problem(place, line, f"nicht lesbar, oft ein Anführungszeichen zu viel ({error})"))
     return rows
 
 
@@ -240,14 +299,17 @@ def _area(row: dict[str, str], levels: list[str], place: str, line: int, problem
         return None
     if not re.fullmatch(r"[A-Za-z0-9@._-]+", row["area_id"]):
         problems.append(Problem(place, line, f"area_id »{row['area_id']}«: erlaubt sind A-Z a-z 0-9 @ . _ -"))
+    sort_key = row["sort_key"] or "0"
+    if not re.fullmatch(r"-?[0-9]{1,9}", sort_key):
+        problems.append(Problem(place, line, f"sort_key »{sort_key}«: erwartet eine ganze Zahl oder leer"))
+        return None
     return Area(
         row["area_id"],
         row["name"],
         row["level"],
         row["number"],
-        _date(row["valid_from"], place, line, problems),
-        _date(row["valid_to"], place, line, problems),
-        int(row["sort_key"]) if row["sort_key"].isdigit() else 0,
+        *_span(row, place, line, problems),
+        int(sort_key),
         tuple(alias.strip() for alias in row["aliases"].split("|") if alias.strip()),
         row["source"],
     )
@@ -276,48 +338,64 @@ def _membership(
     return Membership(
         row["area_id"],
         row["parent_id"],
-        _date(row["valid_from"], place, line, problems),
-        _date(row["valid_to"], place, line, problems),
+        *_span(row, place, line, problems),
         weight,
         row["status"],
         row["source"],
     )
 
 
+def _span(row: dict[str, str], place: str, line: int, problems: list[Problem]) -> tuple[dt.date | None, dt.date | None]:
+    """First and last day of validity; empty cells leave that side open."""
+    start, end = (_date(row[column], place, line, problems) for column in ("valid_from", "valid_to"))
+    if start and end and start > end:
+        problems.append(Problem(place, line, f"valid_from {start} liegt nach valid_to {end}"))
+    return start, end
+
+
 def _date(text: str, place: str, line: int, problems: list[Problem]) -> dt.date | None:
     if not text:
         return None
     try:
-        return dt.date.fromisoformat(text)
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            return dt.date.fromisoformat(text)
     except ValueError:
-        problems.append(Problem(place, line, f"Datum »{text}«: erwartet JJJJ-MM-TT oder leer"))
-        return None
+        pass
+    problems.append(Problem(place, line, f"Datum »{text}«: erwartet JJJJ-MM-TT oder leer"))
+    return None
 
 
-def _weights(directory: Directory) -> list[str]:
-    """An area may not belong to one level of a hierarchy with more than its whole, on any day."""
+def _weights(directory: Directory) -> list[tuple[int, str]]:
+    """An area may not belong to one level of a hierarchy with more than its whole, on any day.
+
+    Returns:
+        Position of the membership that begins on such a day, and a sentence.
+    """
     found = []
-    shares: dict[tuple[str, str], list[Membership]] = defaultdict(list)
-    for membership in directory.memberships:
-        shares[membership.area_id, directory.areas[membership.parent_id].level].append(membership)
+    shares: dict[tuple[str, str], list[tuple[int, Membership]]] = defaultdict(list)
+    for position, membership in enumerate(directory.memberships):
+        level = directory.areas[membership.parent_id].level
+        shares[membership.area_id, level].append((position, membership))
     for (area_id, level), members in shares.items():
-        for start in {m.valid_from or dt.date.min for m in members}:
-            total = sum(
-                m.weight for m in members if (m.valid_from or dt.date.min) <= start <= (m.valid_to or dt.date.max)
-            )
+        for start in sorted({m.valid_from or dt.date.min for _, m in members}):
+            on_day = [
+                (position, m)
+                for position, m in members
+                if (m.valid_from or dt.date.min) <= start <= (m.valid_to or dt.date.max)
+            ]
+            total = sum(m.weight for _, m in on_day)
             if total > 1 + 1e-9:
-                found.append(
-                    f"{area_id} gehört am {start} zu {total:g} Teilen zur Ebene {level}; höchstens 1 ist möglich"
-                )
+                day = "ohne Anfang" if start == dt.date.min else f"am {start:%d.%m.%Y}"
+                text = f"{area_id} gehört {day} zu {total:g} Teilen zur Ebene {level}; höchstens 1 ist möglich"
+                found.append((on_day[-1][0], text))
     return found
 
 
-def _twice(directory: Directory) -> list[str]:
-    """A number may stand for one area of a level on any day."""
-    found = []
-    for (level, number), areas in directory._by_number.items():
-        for area in areas:
-            others = [o for o in areas if o is not area and o.valid_on(area.valid_from or dt.date.min)]
-            if others:
-                found.append(f"Nummer {number} der Ebene {level} ist doppelt: {area.area_id}, {others[0].area_id}")
-    return sorted(set(found))
+def _circles(directory: Directory) -> list[tuple[int, str]]:
+    """No area may lie in itself, whatever the way around."""
+    ring = {m.area_id for m in directory.closure() if m.area_id == m.parent_id}
+    return [
+        (position, f"{m.area_id} liegt über Umwege in sich selbst")
+        for position, m in enumerate(directory.memberships)
+        if m.area_id in ring
+    ]

@@ -44,25 +44,41 @@ def project_definitions(root: Path) -> dg.Definitions:
         selection=dg.AssetSelection.all(),
         description="Die ganze Nacht: annehmen, prüfen, rechnen, veröffentlichen.",
     )
-    schedule = dg.ScheduleDefinition(
-        name="nachts", job_name=JOB, cron_schedule="15 3 * * *", execution_timezone="Europe/Berlin"
-    )
     return dg.Definitions.merge(
         loaded,
-        dg.Definitions(executor=dg.in_process_executor, jobs=[job], schedules=[schedule], sensors=[_sensor(paths)]),
+        dg.Definitions(
+            executor=dg.in_process_executor, jobs=[job], schedules=[_schedule(paths)], sensors=[_sensor(paths)]
+        ),
     )
+
+
+def _request(paths: Paths) -> dg.RunRequest | dg.SkipReason:
+    """What the nothing-new gate of the command line says, for schedule and sensor."""
+    verdict = gate.examine(paths, dt.datetime.now(dt.UTC).date())
+    if verdict.unchanged:
+        return dg.SkipReason(verdict.reason)
+    key = "|".join(verdict.fingerprint.values())
+    return dg.RunRequest(run_key=key, tags={"sozialraum/anlass": verdict.reason})
+
+
+def _schedule(paths: Paths) -> dg.ScheduleDefinition:
+    """Every night after the hour that the clock change skips or repeats; off until somebody switches it on."""
+
+    @dg.schedule(name="nachts", job_name=JOB, cron_schedule="15 3 * * *", execution_timezone="Europe/Berlin")
+    def nachts() -> dg.RunRequest | dg.SkipReason:
+        request = _request(paths)
+        # Without a run key: a night that failed is tried again in the next one.
+        return dg.RunRequest(tags=request.tags) if isinstance(request, dg.RunRequest) else request
+
+    return nachts
 
 
 def _sensor(paths: Paths) -> dg.SensorDefinition:
-    """Asks the same nothing-new gate as the command line; off until somebody switches it on."""
+    """Looks every five minutes; the same content is tried once. Off until somebody switches it on."""
 
     @dg.sensor(name="neue_lieferungen", job_name=JOB, minimum_interval_seconds=300)
     def neue_lieferungen() -> dg.RunRequest | dg.SkipReason:
-        verdict = gate.examine(paths, dt.datetime.now(dt.UTC).date())
-        if verdict.unchanged:
-            return dg.SkipReason(verdict.reason)
-        key = "|".join(verdict.fingerprint.values())
-        return dg.RunRequest(run_key=key, tags={"sozialraum/anlass": verdict.reason})
+        return _request(paths)
 
     return neue_lieferungen
 

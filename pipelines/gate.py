@@ -63,9 +63,12 @@ def large_files(paths: Paths) -> dict[str, Any]:
     """Size, mtime and hash of very large inbox files, so that an unchanged one is not hashed every night."""
     found = {}
     for path in _files(paths.inbox):
-        stat = path.stat()
-        if stat.st_size > LARGE:
-            found[str(path)] = [stat.st_size, stat.st_mtime_ns, sha256_file(path)]
+        try:
+            stat = path.stat()
+            if stat.st_size > LARGE:
+                found[str(path)] = [stat.st_size, stat.st_mtime_ns, sha256_file(path)]
+        except OSError:  # vanished or not readable: the next night looks again
+            continue
     return found
 
 
@@ -112,14 +115,19 @@ def _files(folder: Path) -> list[Path]:
 def _tree(folder: Path, known: dict[str, Any]) -> str:
     parts = []
     for path in _files(folder):
-        stat = path.stat()
-        entry = known.get(str(path))
-        if entry and stat.st_size > LARGE and entry[:2] == [stat.st_size, stat.st_mtime_ns]:
-            digest = entry[2]
-        else:
-            digest = sha256_file(path)
-        parts += [path.relative_to(folder).as_posix(), digest]
+        parts += [path.relative_to(folder).as_posix(), _digest(path, known.get(str(path)))]
     return sha256_text(*parts)
+
+
+def _digest(path: Path, entry: list[Any] | None) -> str:
+    """Hash of a file; one that may not be read or vanishes meanwhile is the intake's business to report."""
+    try:
+        stat = path.stat()
+        if entry and stat.st_size > LARGE and entry[:2] == [stat.st_size, stat.st_mtime_ns]:
+            return str(entry[2])
+        return sha256_file(path)
+    except OSError as error:
+        return f"nicht lesbar: {error.errno}"
 
 
 def _receipts(history: Path) -> str:

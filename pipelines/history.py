@@ -16,9 +16,14 @@ from typing import Any
 from pipelines.files import TEMPORARY, read_json, sha256_file, sync_folder, sync_tree, write_json
 from pipelines.paths import Paths
 from schemas.documents import Source
+from schemas.yaml_source import nearest
 
 RECEIPT = "receipt.json"
 MAX_REASONS = 20
+
+
+class DamagedArchive(Exception):
+    """The archive is not as it was written; going on would change figures silently."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,14 @@ class Delivery:
         """Day of receipt (UTC)."""
         return dt.datetime.fromisoformat(self.first_seen).date()
 
+    def verify(self) -> None:
+        """Raise DamagedArchive unless the archived bytes are those that were received."""
+        if not self.file.is_file() or sha256_file(self.file) != self.sha256:
+            raise DamagedArchive(
+                f"Archiv beschädigt: die Bytes der Lieferung {self.delivery_id} ({self.name}) fehlen oder sind verändert; "
+                "bitte data/history aus der Sicherung wiederherstellen"
+            )
+
 
 @dataclass
 class Arrivals:
@@ -74,9 +87,14 @@ class History:
         found = []
         folder = self.folder / source
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            receipt = read_json(path / RECEIPT)
-            if receipt is None or path.name.startswith(TEMPORARY):
+            if path.name.startswith("."):
                 continue
+            receipt = read_json(path / RECEIPT)
+            if receipt is None:
+                raise DamagedArchive(
+                    f"Archiv beschädigt: {self.paths.relative(path / RECEIPT)} fehlt oder ist nicht lesbar; "
+                    "bitte data/history aus der Sicherung wiederherstellen"
+                )
             found.append(
                 Delivery(
                     source=source,
@@ -109,26 +127,38 @@ class History:
         known = self.deliveries(source.id)
         by_identity = {self._identity(source, d.sha256, d.name): d for d in known}
         for path in self._inbox(source, arrivals.notes):
-            digest = _steady_hash(path)
-            if digest is None:
-                arrivals.notes.append(
-                    f"{self.paths.relative(path)}: wird noch geschrieben, kommt in der nächsten Nacht dran"
-                )
+            try:
+                digest = _steady_hash(path)
+                identity = self._identity(source, digest, path.name)
+                delivery = by_identity.get(identity)
+                if delivery is None:
+                    seq = 1 + max((d.seq for d in known), default=0)
+                    delivery = self._archive(source, path, digest, seq, night, now)
+            except _NotSteady as reason:
+                arrivals.notes.append(f"{self.paths.relative(path)}: {reason}")
                 continue
-            identity = self._identity(source, digest, path.name)
-            delivery = by_identity.get(identity)
-            if delivery is None:
-                delivery = self._archive(source, path, digest, 1 + max((d.seq for d in known), default=0), night, now)
+            if identity not in by_identity:
                 by_identity[identity] = delivery
                 known.append(delivery)
                 arrivals.new.append(delivery)
             arrivals.in_inbox.add(delivery.delivery_id)
-        for path_name, older, newer in _gone_back(known, arrivals.in_inbox):
-            arrivals.notes.append(
-                f"{path_name} enthält wieder die Lieferung {older}; in Kraft bleibt die spätere {newer} "
-                "(soll sie nicht mehr gelten, im YAML unter retracted eintragen)"
-            )
+        retracted = {r.delivery for r in source.retracted}
+        arrivals.notes += [
+            _gone_back_note(older, newer)
+            for older, newer in _gone_back(known, arrivals.in_inbox)
+            if newer.delivery_id not in retracted
+        ]
         return arrivals
+
+    def strays(self, known: list[str]) -> list[str]:
+        """Notes on what lies in the inbox outside the folders of the declared sources."""
+        notes = []
+        for path in sorted(self.paths.inbox.iterdir()) if self.paths.inbox.is_dir() else []:
+            if path.name not in known and not path.name.startswith("."):
+                match = nearest(path.name, known)
+                hint = f"; meinten Sie »{match[0]}«?" if match else ""
+                notes.append(f"{self.paths.relative(path)}: gehört zu keiner Quelle, nicht gelesen{hint}")
+        return notes
 
     def _identity(self, source: Source, digest: str, name: str) -> tuple[str, str]:
         return digest, name if source.layout.period.file_name else ""
@@ -139,9 +169,11 @@ class History:
             return []
         found = []
         for path in sorted(folder.iterdir()):
-            if path.name.startswith((".", "~$")) or path.is_dir():
+            if path.name.startswith((".", "~$")):
                 continue
-            if path.is_symlink():
+            if path.is_dir():
+                notes.append(f"{self.paths.relative(path)}: Unterordner, nicht gelesen; Dateien direkt ablegen")
+            elif path.is_symlink():
                 notes.append(f"{self.paths.relative(path)}: Verknüpfung, nicht gelesen; die Datei selbst ablegen")
             elif path.match(source.files):
                 found.append(path)
@@ -154,10 +186,13 @@ class History:
         temporary = folder.with_name(f"{TEMPORARY}{folder.name}")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        shutil.copyfile(path, temporary / "bytes")
+        try:
+            shutil.copyfile(path, temporary / "bytes")
+        except FileNotFoundError:
+            (temporary / "bytes").touch()
         if sha256_file(temporary / "bytes") != digest:
             shutil.rmtree(temporary)
-            raise OSError(f"{self.paths.relative(path)} hat sich während des Lesens verändert; bitte erneut starten")
+            raise _NotSteady(_LATER)
         delivery = Delivery(source.id, seq, digest, path.name, now.isoformat(timespec="seconds"), night, folder)
         write_json(temporary / RECEIPT, _receipt(delivery))
         sync_tree(temporary)
@@ -199,7 +234,7 @@ def outstanding(deliveries: list[Delivery], source: Source) -> list[Delivery]:
 def overdue(deliveries: list[Delivery], source: Source, today: dt.date) -> tuple[dt.date | None, dt.date | None]:
     """Due date that has passed without an accepted delivery, and the next date on which that could happen.
 
-    A delivery counts for a due date if it was received after the due date before it.
+    A delivery counts for a due date if it was received after the due date before it and that one's grace.
     """
     due = source.schedule
     if due is None:
@@ -211,7 +246,7 @@ def overdue(deliveries: list[Delivery], source: Source, today: dt.date) -> tuple
     retracted = {r.delivery for r in source.retracted}
     received = [d.received_on for d in deliveries if d.decision == "accepted" and d.delivery_id not in retracted]
     newest = max(received, default=dt.date.min)
-    missed = passed[-1] if newest <= passed[-2] else None
+    missed = passed[-1] if newest <= passed[-2] + grace else None
     return missed, coming[0] + grace + dt.timedelta(days=1)
 
 
@@ -220,27 +255,51 @@ def _on(year: int, month_day: str) -> dt.date:
     return dt.date(year, month, min(day, 28) if month == 2 else day)
 
 
-def _steady_hash(path: Path) -> str | None:
-    """Hash of a file, or None if it vanished or changed meanwhile."""
+class _NotSteady(Exception):
+    """A file of the inbox can't be taken tonight; the text says why."""
+
+
+_LATER = "wird noch geschrieben, kommt in der nächsten Nacht dran"
+
+
+def _steady_hash(path: Path) -> str:
+    """Hash of a file that did not change meanwhile."""
     try:
         before = path.stat()
         digest = sha256_file(path)
         after = path.stat()
-    except FileNotFoundError:
-        return None
-    return digest if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) else None
+    except FileNotFoundError as error:
+        raise _NotSteady(_LATER) from error
+    except OSError as error:
+        raise _NotSteady(f"nicht lesbar ({error.strerror}), Zugriffsrechte prüfen") from error
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise _NotSteady(_LATER)
+    return digest
 
 
-def _gone_back(known: list[Delivery], in_inbox: set[str]) -> list[tuple[str, str, str]]:
-    """Files whose inbox content is an older delivery than the newest one of that name."""
+def _gone_back(known: list[Delivery], in_inbox: set[str]) -> list[tuple[Delivery, Delivery]]:
+    """Files whose inbox content is an older delivery than the newest one of that name: (older, newer)."""
     newest: dict[str, Delivery] = {}
     for delivery in known:
         newest[delivery.name] = delivery
     return [
-        (d.name, d.delivery_id, newest[d.name].delivery_id)
+        (d, newest[d.name])
         for d in known
         if d.delivery_id in in_inbox and newest[d.name] is not d and newest[d.name].delivery_id not in in_inbox
     ]
+
+
+def _gone_back_note(older: Delivery, newer: Delivery) -> str:
+    start = f"{older.name} enthält wieder die Lieferung {older.delivery_id}; "
+    if newer.decision == "rejected":
+        return start + (
+            f"damit ist die zurückgewiesene {newer.delivery_id} noch nicht erledigt "
+            "(eine berichtigte Datei liefern oder sie im YAML unter retracted eintragen)"
+        )
+    return start + (
+        f"in Kraft bleibt die spätere {newer.delivery_id} "
+        "(soll sie nicht mehr gelten, im YAML unter retracted eintragen)"
+    )
 
 
 def _receipt(delivery: Delivery) -> dict[str, Any]:

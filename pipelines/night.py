@@ -14,12 +14,13 @@ from functools import cached_property
 from pathlib import Path
 
 from pipelines import gate, lock
-from pipelines.files import point_link, remove_leftovers, write_json
+from pipelines.files import point_link, read_json, remove_leftovers, write_json, write_text
 from pipelines.history import History
 from pipelines.intake.report import report_paths
 from pipelines.intake.run import SourceState, current_state, take_in
-from pipelines.marts.edition import Edition, build_edition
+from pipelines.marts.edition import Edition, build_edition, figure_marks
 from pipelines.marts.models import Models
+from pipelines.paths import Paths
 from pipelines.project import Project, load_project
 from pipelines.publishable import PublicInputs, check_rows, delivery_rows, public_inputs
 from pipelines.release.publish import Publication, next_release_id, publish, retire
@@ -45,6 +46,8 @@ class Night:
     public: Edition | None = None
     publication: Publication | None = None
     finished: bool = False
+    marks: dict[str, str] = field(default_factory=dict)
+    known_marks: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, root: Path | str, say: Say, now: dt.datetime | None = None) -> Night:
@@ -54,23 +57,32 @@ class Night:
             lock.Busy: another run is active.
             ConfigError: the project is not valid.
         """
+        fingerprint = gate.take_fingerprint(Paths.of(root))  # first: what changes from now on is the next night's
         project = load_project(root)
         project.paths.prepare()
         lock.take(project.paths.lock_file)
         for folder in (project.paths.history, project.paths.warehouse, project.paths.releases):
             for name in remove_leftovers(folder):
                 say(f"Rest eines abgebrochenen Laufs entfernt: {name}")
-        return cls(project, now or dt.datetime.now(dt.UTC), gate.take_fingerprint(project.paths), say)
+        known = (read_json(project.paths.night_record) or {}).get("marks", {})
+        return cls(project, now or dt.datetime.now(dt.UTC), fingerprint, say, known_marks=known)
+
+    def changed(self, mark: str) -> bool:
+        """Whether a source's state, or the figures of a measure or indicator, differ from those of the last night."""
+        return self.known_marks.get(mark) != self.marks.get(mark)
 
     # ------------------------------------------------------------ step 1: intake
 
     def intake(self, source_ids: Iterable[str] | None = None) -> dict[str, SourceState]:
         """Receive, read and judge the deliveries of the given sources (all by default)."""
+        self.say("Schritt 1 von 4: Lieferungen annehmen und prüfen")
         wanted = set(self.project.sources if source_ids is None else source_ids)
+        self.marks["gebiete"] = self.project.area_mark
         night = History(self.project.paths).next_night()
         for source in self.project.sources.values():
             if source.id in wanted:
                 self.states[source.id] = state = take_in(self.project, source, night, self.now)
+                self.marks[f"zaehlwerte/{source.id}"] = state.mark
                 for delivery in state.new:
                     self.say(f"{source.id}: {delivery.name} ist neu ({delivery.delivery_id})")
                 for delivery in state.outstanding:
@@ -79,6 +91,8 @@ class Night:
                     self.say(f"{source.id}: {delivery.name} ZURÜCKGEWIESEN, {count} Beanstandungen, siehe {page}")
                 for note in state.notes:
                     self.say(f"{source.id}: Hinweis: {note}")
+        for note in History(self.project.paths).strays(list(self.project.sources)):
+            self.say(f"Hinweis: {note}")
         return {source_id: self.states[source_id] for source_id in sorted(wanted)}
 
     def all_states(self) -> dict[str, SourceState]:
@@ -107,6 +121,7 @@ class Night:
 
     def build(self) -> Edition:
         """Observation and internal marts; the internal file is put in force in one step."""
+        self.say("Schritt 2 von 4: Zahlen zusammenführen, interne Auswertung bauen")
         states = self.all_states()
         self.gaps = build_observation(self.project, states, self.observation)
         paths = self.project.paths
@@ -115,15 +130,27 @@ class Night:
         target = paths.internal / f"internal-{self.internal.content_hash[:12]}-{self.release_id}.duckdb"
         building.rename(target)
         self.internal.file = target
+        self.marks |= figure_marks(target)
         point_link(paths.internal_mart, target.name)
-        for old in sorted(paths.internal.glob("internal-*.duckdb"), key=lambda p: p.stat().st_mtime_ns)[
-            :-KEEP_INTERNAL
-        ]:
+        others = [path for path in paths.internal.glob("internal-*.duckdb") if path != target]
+        for old in sorted(others, key=lambda p: p.stat().st_mtime_ns)[: 1 - KEEP_INTERNAL]:
             old.unlink()
-        for gap in self.gaps[:20]:
-            text = f"{gap.measure_id} {gap.area_id} {gap.period}: geliefert {gap.delivered:g}, Summe {gap.summed:g}"
-            self.say(f"Hinweis: Summe weicht von der gelieferten Zahl ab: {text}")
+        self._report_gaps()
         return self.internal
+
+    def _report_gaps(self) -> None:
+        """Totals that do not match their parts: places in the progress, numbers only in a file that stays inside."""
+        page = self.project.paths.internal / "summenabgleich.csv"
+        lines = [
+            f"{g.measure_id};{g.category};{g.area_id};{g.period};{g.delivered:g};{g.summed:g}\n" for g in self.gaps
+        ]
+        write_text(page, "Kennzahl;Auspraegung;Gebiet;Zeitraum;geliefert;Summe\n" + "".join(lines))
+        if self.gaps:
+            first = self.gaps[0]
+            self.say(
+                f"Hinweis: {len(self.gaps)} gelieferte Zahlen weichen von ihrer Summe ab (z. B. {first.measure_id}, "
+                f"{first.area_id}, {first.period}); Einzelheiten: {self.project.paths.relative(page)}"
+            )
 
     def _edition(self, observation: Path, target: Path, inputs: PublicInputs | None = None) -> Edition:
         states = self.all_states()
@@ -140,7 +167,7 @@ class Night:
             target,
             meta,
             release_id=self.release_id,
-            commit=commit_of(self.project.paths.root),
+            commit=commit_of_program(),
         )
 
     # ------------------------------------------------------------ step 3: public edition
@@ -156,6 +183,7 @@ class Night:
             return None
         if self.internal is None:
             self.build()
+        self.say("Schritt 3 von 4: öffentliche Ausgabe bauen")
         states = self.all_states()
         folder = self.project.paths.warehouse / "oeffentlich"
         inputs = public_inputs(self.project, states, self.observation, folder / "beobachtung.parquet")
@@ -169,6 +197,7 @@ class Night:
         if self.public is None:
             self.protect()
         if self.public is not None:
+            self.say("Schritt 4 von 4: veröffentlichen")
             paths = self.project.paths
             self.publication = publish(self.models, self.public, self.release_id, self.now)
             for name in retire(paths, self.project.release.keep):
@@ -191,6 +220,7 @@ class Night:
                 "findings": self.findings,
                 "next_due": min(due).isoformat() if due else None,
                 "release_id": self.publication.release_id if self.publication else None,
+                "marks": {**self.known_marks, **self.marks},
                 "finished_at": self.now.isoformat(timespec="seconds"),
             },
         )
@@ -228,8 +258,8 @@ def _history_part(fingerprint: dict[str, str]) -> dict[str, str]:
     return {part: value for part, value in fingerprint.items() if part.startswith("Archiv")}
 
 
-def commit_of(root: Path) -> str:
-    """Version of the program: the commit of the code's checkout, or its content hash outside one."""
+def commit_of_program() -> str:
+    """Version of the program: the commit of the code's checkout, `unbekannt` outside one."""
     here = Path(__file__).resolve().parent.parent
     try:
         run = subprocess.run(

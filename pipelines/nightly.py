@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import gc
 import os
+import traceback
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,8 @@ def run_nightly(root: Path, voice: Voice, now: dt.datetime | None = None) -> int
             return _repeat(verdict.record, voice)
         voice.say(f"Lauf beginnt ({verdict.reason})")
         return _run(paths, voice, now)
+    except Exception as error:  # noqa: BLE001 - a full disk or a folder without rights ends in words, not in a traceback
+        return _failed(paths, voice, error)
     finally:
         held.release()
 
@@ -78,6 +81,20 @@ def _run(paths: Paths, voice: Voice, now: dt.datetime | None) -> int:
         return EXIT_FAILED
     voice.summary(summary_rows(night), outcome(night), night.findings)
     return night.exit_code
+
+
+def _failed(paths: Paths, voice: Voice, error: Exception) -> int:
+    """Say what happened; the traceback goes into a file that stays inside."""
+    voice.error(f"FEHLGESCHLAGEN: {error or type(error).__name__}")
+    note = paths.internal / "letzter_fehler.txt"
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        note.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        voice.error(f"(Einzelheiten für die Fehlersuche: {paths.relative(note)})")
+    except OSError:
+        pass  # the disk may be what failed
+    voice.error("Die letzte Veröffentlichung ist unverändert in Kraft.")
+    return EXIT_FAILED
 
 
 def _execute(night: Night, paths: Paths) -> str:

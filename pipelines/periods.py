@@ -12,12 +12,12 @@ FORMS = {
     "kalenderjahr": "2023",
     "schuljahr": "2022/23 oder 2022/2023",
 }
-_DAY_FIRST = re.compile(r"^(\d{1,2})[._](\d{1,2})[._](\d{4})$")
-_YEAR_FIRST = re.compile(r"^(\d{4})[-_](\d{1,2})[-_](\d{1,2})(?:[ T]00:00(?::00)?)?$")
-_YEAR = re.compile(r"^(\d{4})$")
-_SCHOOL_YEAR = re.compile(r"^(\d{4})[/-](\d{2}|\d{4})$")
+_DAY_FIRST = re.compile(r"^([0-9]{1,2})[._]([0-9]{1,2})[._]([0-9]{4})$")
+_YEAR_FIRST = re.compile(r"^([0-9]{4})[-_]([0-9]{1,2})[-_]([0-9]{1,2})(?:[ T]00:00(?::00)?)?$")
+_YEAR = re.compile(r"^([0-9]{4})$")
+_SCHOOL_YEAR = re.compile(r"^([0-9]{4})[/-]([0-9]{2}|[0-9]{4})$")
 _MONTHS = ["januar", "februar", "märz", "april", "mai", "juni", "juli", "august", "september", "oktober"]
-_WRITTEN = re.compile(r"^(\d{1,2})\.\s*([A-Za-zäÄ]+)\s+(\d{4})$")
+_WRITTEN = re.compile(r"^([0-9]{1,2})\.\s*([A-Za-zäÄ]+)\s+([0-9]{4})$")
 
 
 def parse_period(text: str, period_type: str, day: str | None = None) -> dt.date | None:
@@ -37,7 +37,7 @@ def parse_period(text: str, period_type: str, day: str | None = None) -> dt.date
             return None
         if len(match[2]) == 4 and int(match[2]) != int(match[1]) + 1:
             return None
-        return dt.date(int(match[1]) + 1, 7, 31)
+        return _date(int(match[1]) + 1, 7, 31)
     match = _YEAR.match(text)
     return _date(int(match[1]), 12, 31) if match else None
 

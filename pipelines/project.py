@@ -16,6 +16,7 @@ from schemas.documents import (
     TOTAL,
     Areas,
     Document,
+    Formed,
     FromRate,
     Indicator,
     Mart,
@@ -29,6 +30,7 @@ from schemas.yaml_source import Parsed, Problem, nearest, parse
 
 T = TypeVar("T", Areas, Source, Measure, Indicator, Mart, Release)
 DEFS_FILE = "defs.yaml"
+_MEASURE_RULES = {"id", "kind", "categories", "category_total", "minimum", "maximum", "period_type"}
 
 
 class ConfigError(Exception):
@@ -120,23 +122,21 @@ class Project:
             "source": source.model_dump(
                 mode="json", include={"format", "layout", "symbols", "contract", "corrections", "origin"}
             ),
-            "measures": [
-                m.model_dump(mode="json", include={"id", "kind", "categories", "minimum", "maximum", "period_type"})
-                for m in measures
-            ],
+            "measures": [m.model_dump(mode="json", include=_MEASURE_RULES) for m in measures],
         }
-        return sha256_text(json.dumps(declared, sort_keys=True, default=str), self._area_rules, _code_rules())
+        return sha256_text(json.dumps(declared, sort_keys=True, default=str), self.area_mark, _code_rules())
 
     @cached_property
-    def _area_rules(self) -> str:
+    def area_mark(self) -> str:
+        """Hash over all areas: a delivery is read anew when they change."""
         return sha256_text(*[repr(area) for area in self.directory.areas.values()])
 
 
 def _code_rules() -> str:
     """Hash over the code that reads and checks deliveries."""
     here = Path(__file__).resolve().parent
-    files = sorted((here / "intake").glob("*.py")) + [here / "areas.py", here / "periods.py"]
-    files += sorted((here.parent / "schemas").glob("*.py"))
+    intake, schemas = sorted((here / "intake").glob("*.py")), sorted((here.parent / "schemas").glob("*.py"))
+    files = [*intake, here / "areas.py", here / "periods.py", *schemas]
     return sha256_text(*[sha256_file(path) for path in files])
 
 
@@ -148,15 +148,8 @@ def load_project(root: Path | str) -> Project:
     """
     paths = Paths.of(root)
     if not paths.is_project():
-        raise ConfigError(
-            [
-                Problem(
-                    str(root),
-                    1,
-                    "kein Projektordner: erwartet werden assets/, data/ und dagster.yaml (neu anlegen: sozialraum init)",
-                )
-            ]
-        )
+        text = "kein Projektordner: erwartet werden assets/, data/ und dagster.yaml (neu anlegen: sozialraum init)"
+        raise ConfigError([Problem(str(root), 1, text)])
     parsed: list[Parsed] = []
     problems: list[Problem] = []
     topics: dict[int, str] = {}
@@ -165,7 +158,11 @@ def load_project(root: Path | str) -> Project:
         try:
             text = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
-            problems.append(Problem(place, 1, f"nicht in UTF-8 gespeichert (Byte {error.start})"))
+            line = error.object.count(b"\n", 0, error.start) + 1
+            problems.append(Problem(place, line, "nicht in UTF-8 gespeichert (die erste Stelle ist in dieser Zeile)"))
+            continue
+        except OSError as error:
+            problems.append(Problem(place, 1, f"nicht lesbar ({type(error).__name__})"))
             continue
         found, wrong = parse(text, place)
         parsed += found
@@ -175,6 +172,11 @@ def load_project(root: Path | str) -> Project:
     problems += [
         Problem(paths.relative(path), 1, "in assets/ stehen nur YAML, SQL und CSV, kein Python")
         for path in sorted(paths.assets.rglob("*.py"))
+    ]
+    problems += [
+        Problem(paths.relative(path), 1, f"wird nicht gelesen: die Datei muss {DEFS_FILE} heißen")
+        for path in sorted(paths.assets.rglob("*"))
+        if path.name != DEFS_FILE and path.name.lower() in (DEFS_FILE, "defs.yml")
     ]
     if problems:
         raise ConfigError(problems)
@@ -262,23 +264,40 @@ class _Checks:
         for index, value in enumerate(source.layout.values):
             for name in value.possible_measures():
                 measure = self.project.measures.get(name)
-                self._measure_known(parsed, ("layout", "values", index), name, value.category)
+                key = "measure" if value.measure else "measures"
+                self._measure_known(parsed, ("layout", "values", index, key), name, value.category)
                 if measure is not None and measure.period_type != source.layout.period.type:
                     line = parsed.line("layout", "values", index)
                     text = f"{name} hat period_type {measure.period_type}, die Quelle {source.layout.period.type}"
                     self.problems.append(Problem(parsed.file, line, text))
-        levels = source.layout.area.possible_levels() if source.layout.area else []
-        for level in [*levels, *source.contract.complete]:
+        for level in source.layout.area.possible_levels() if source.layout.area else []:
             if level not in self.levels:
                 self._unknown(parsed, ("layout", "area"), "Gebietsebene", level, self.levels)
+        fixed = source.layout.fixed_area
         areas = self.project.directory.areas
-        listed = [a for expected in source.contract.complete.values() if expected != "all" for a in expected]
-        for area_id in [*listed, *([source.layout.fixed_area] if source.layout.fixed_area else [])]:
-            if area_id not in areas:
-                self._unknown(parsed, ("contract", "complete"), "area_id", area_id, areas)
+        if fixed is not None and fixed not in areas:
+            self._unknown(parsed, ("layout", "fixed_area"), "area_id", fixed, areas)
+        self._contract(parsed, source)
+
+    def _contract(self, parsed: Parsed, source: Source) -> None:
+        areas = self.project.directory.areas
+        for level, expected in source.contract.complete.items():
+            place: tuple[str | int, ...] = ("contract", "complete", level)
+            if level not in self.levels:
+                self._unknown(parsed, place, "Gebietsebene", level, self.levels)
+            for area_id in expected if isinstance(expected, list) else []:
+                if area_id not in areas:
+                    self._unknown(parsed, place, "area_id", area_id, areas)
+                elif areas[area_id].level != level:
+                    text = f"{area_id} liegt auf der Ebene {areas[area_id].level}, nicht auf {level}"
+                    self.problems.append(Problem(parsed.file, parsed.line(*place), text))
         for index, pair in enumerate(source.contract.not_above):
-            self._measure_known(parsed, ("contract", "not_above", index), pair.measure, pair.category)
-            self._measure_known(parsed, ("contract", "not_above", index), pair.than, pair.than_category)
+            place = ("contract", "not_above", index)
+            for name, category in ((pair.measure, pair.category), (pair.than, pair.than_category)):
+                self._measure_known(parsed, place, name, category)
+                if name in self.project.measures and name not in source.layout.measures():
+                    text = f"diese Quelle liefert {name} nicht (siehe layout.values), der Vergleich wäre wirkungslos"
+                    self.problems.append(Problem(parsed.file, parsed.line(*place), text))
 
     def _measure(self, parsed: Parsed, measure: Measure) -> None:
         for level, figures in measure.levels.items():
@@ -294,19 +313,18 @@ class _Checks:
                     text = f"die Quelle {figure} liefert {measure.id} nicht (siehe ihr layout.values)"
                     self.problems.append(Problem(parsed.file, parsed.line("levels", level), text))
         if measure.formed is not None:
-            base = self.project.measures.get(measure.formed.measure)
-            for category in measure.formed.categories:
-                self._measure_known(parsed, ("formed",), measure.formed.measure, category)
-            if base is not None and base.kind == "rate":
-                text = (
-                    f"{base.id} ist eine Quote; Quoten werden nie summiert. Liefern Sie Zähler und Nenner als Anzahlen"
-                )
-                self.problems.append(Problem(parsed.file, parsed.line("formed"), text))
-            if base is not None and (base.formed or base.period_type != measure.period_type):
-                text = (
-                    f"{base.id} ist selbst gebildet oder hat einen anderen Zeitbezug; nur gelieferte Grundzahlen gehen"
-                )
-                self.problems.append(Problem(parsed.file, parsed.line("formed"), text))
+            self._formed(parsed, measure, measure.formed)
+
+    def _formed(self, parsed: Parsed, measure: Measure, formed: Formed) -> None:
+        base = self.project.measures.get(formed.measure)
+        for category in formed.categories:
+            self._measure_known(parsed, ("formed",), formed.measure, category)
+        if base is not None and base.kind == "rate":
+            text = f"{base.id} ist eine Quote; Quoten werden nie summiert. Liefern Sie Zähler und Nenner als Anzahlen"
+            self.problems.append(Problem(parsed.file, parsed.line("formed"), text))
+        if base is not None and (base.formed or base.period_type != measure.period_type):
+            text = f"{base.id} ist selbst gebildet oder hat einen anderen Zeitbezug; nur gelieferte Grundzahlen gehen"
+            self.problems.append(Problem(parsed.file, parsed.line("formed"), text))
 
     def _indicator(self, parsed: Parsed, indicator: Indicator) -> None:
         for name in ("numerator", "denominator"):

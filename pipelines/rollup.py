@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from pipelines.areas import MAX_DEPTH, Area, Membership
 from pipelines.files import replacing
 from pipelines.intake.run import SourceState, reading_path
 from pipelines.project import Project
@@ -24,9 +25,11 @@ _KEY = "measure_id, category, area_id, area_level, period_type, reference_date, 
 _ORIGIN_RANK = "CASE origin " + " ".join(f"WHEN '{o}' THEN {i}" for i, o in enumerate(ORIGINS)) + " END"
 _RANK_ORIGIN = "CASE origin_rank " + " ".join(f"WHEN {i} THEN '{o}'" for i, o in enumerate(ORIGINS)) + " END"
 
-# What becomes of several parts o (weight w) when they are added up; `wanted` parts are needed.
+# What becomes of several parts o (weight w) when they are added up; `wanted` parts are needed. Added in a fixed order:
+# estimated parts are fractions, and the last digit of their sum depends on it.
 _SUM = """
-    CASE WHEN count(o.value) = {wanted} THEN sum({weight} * o.value) END AS value,
+    CASE WHEN count(o.value) = {wanted}
+         THEN sum({weight} * o.value ORDER BY o.area_id, o.category, o.reference_date) END AS value,
     CASE WHEN bool_or(coalesce(o.is_suppressed, false)) THEN 'Q'
          WHEN count(o.value) < {wanted} THEN 'O'
          WHEN bool_or({weight} < 1 OR o.obs_status = 'E') THEN 'E' ELSE 'A' END AS obs_status,
@@ -99,9 +102,8 @@ def _load_readings(con: duckdb.DuckDBPyConnection, project: Project, states: dic
     )
     rows: list[tuple[str, str, int, dt.date, str]] = []
     for state in states.values():
-        rules = project.rules_of(state.source)
         for delivery in state.in_force:
-            path = str(reading_path(project, delivery, rules))
+            path = str(reading_path(project, delivery, delivery.rules or ""))
             rows.append((path, delivery.source, delivery.seq, delivery.received_on, delivery.delivery_id))
     if not rows:
         return
@@ -124,22 +126,42 @@ def _load_readings(con: duckdb.DuckDBPyConnection, project: Project, states: dic
 
 
 def _load_areas(con: duckdb.DuckDBPyConnection, project: Project) -> None:
-    """Table `below`: every (area, ancestor) pair with weight and validity; nothing but valid areas on a date."""
-    directory = project.directory
-    low, high = dt.date.min, dt.date.max
+    """Table `below`: every way from an area up to an ancestor, with weight and the days on which all of it is valid.
+
+    `hierarchy` names the levels on the way. The parts of one hierarchy add up (a district halved between two offices
+    belongs wholly to their city); two hierarchies tell the same thing twice.
+    """
+    areas = project.directory.areas
+    upwards: dict[str, list[Membership]] = {}
+    for membership in project.directory.memberships:
+        upwards.setdefault(membership.area_id, []).append(membership)
+    ways = [(a.area_id, a.level, a.area_id, a.level, 1.0, *_validity(a), a.level) for a in areas.values()]
     rows = []
-    for pair in directory.closure():
-        area, parent = directory.areas[pair.area_id], directory.areas[pair.parent_id]
-        start = max(d or low for d in (pair.valid_from, area.valid_from, parent.valid_from))
-        end = min(d or high for d in (pair.valid_to, area.valid_to, parent.valid_to))
-        if start <= end:
-            rows.append((area.area_id, area.level, parent.area_id, parent.level, pair.weight, start, end))
-    columns: list[Any] = list(zip(*rows, strict=True)) or [[]] * 7
-    names = ["area_id", "area_level", "parent_id", "parent_level", "weight", "starts", "ends"]
-    types = [pa.string()] * 4 + [pa.float64(), pa.date32(), pa.date32()]
+    for _ in range(MAX_DEPTH):
+        ways = [_one_step(way, step, areas[step.parent_id]) for way in ways for step in upwards.get(way[2], [])]
+        ways = [way for way in ways if way[5] <= way[6]]
+        rows += ways
+    columns: list[Any] = list(zip(*rows, strict=True)) or [[]] * 8
+    names = ["area_id", "area_level", "parent_id", "parent_level", "weight", "starts", "ends", "hierarchy"]
+    types = [pa.string()] * 4 + [pa.float64(), pa.date32(), pa.date32(), pa.string()]
     table = pa.table({n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)})
     con.register("below_in", table)
     con.execute("CREATE TABLE below AS SELECT * FROM below_in")
+
+
+_Way = tuple[str, str, str, str, float, dt.date, dt.date, str]
+
+
+def _validity(entry: Area | Membership) -> tuple[dt.date, dt.date]:
+    return entry.valid_from or dt.date.min, entry.valid_to or dt.date.max
+
+
+def _one_step(way: _Way, step: Membership, parent: Area) -> _Way:
+    """A way that ends at an area, prolonged to one of its parents."""
+    area_id, level, _, _, weight, start, end, hierarchy = way
+    (step_start, step_end), (parent_start, parent_end) = _validity(step), _validity(parent)
+    start, end = max(start, step_start, parent_start), min(end, step_end, parent_end)
+    return area_id, level, parent.area_id, parent.level, weight * step.weight, start, end, f"{hierarchy} {parent.level}"
 
 
 def _choose(con: duckdb.DuckDBPyConnection, project: Project) -> None:
@@ -183,6 +205,21 @@ def _depth(measure: Measure, level: str) -> int:
 def _roll_up(con: duckdb.DuckDBPyConnection, project: Project) -> list[Gap]:
     """Add up areas, lowest sums first. A delivered figure stays; it is compared with the sum."""
     con.execute("CREATE TABLE wanted (measure_id VARCHAR, area_level VARCHAR, from_level VARCHAR, tolerance DOUBLE)")
+    con.execute(
+        """
+        CREATE TABLE part_of AS
+        WITH ways AS (
+            SELECT d.reference_date, b.area_id, b.area_level, b.parent_id, b.parent_level, b.hierarchy,
+                round(sum(b.weight), 9) AS weight
+            FROM (SELECT DISTINCT reference_date FROM observed) d
+            JOIN below b ON d.reference_date BETWEEN b.starts AND b.ends
+            GROUP BY ALL
+        )
+        SELECT reference_date, area_id, area_level, parent_id, parent_level, max(weight) AS weight
+        FROM ways
+        GROUP BY ALL
+        """
+    )
     gaps: list[Gap] = []
     steps: dict[int, list[tuple[str, str, str, float]]] = {}
     for measure in project.measures.values():
@@ -205,8 +242,8 @@ def _roll_up(con: duckdb.DuckDBPyConnection, project: Project) -> list[Gap]:
             SELECT p.measure_id, p.category, b.parent_id AS area_id, p.area_level, p.period_type, p.reference_date,
                 p.period, {_SUM.format(wanted="count(*)", weight="b.weight")}
             FROM periods p
-            JOIN below b ON b.area_level = p.from_level AND b.parent_level = p.area_level
-                AND p.reference_date BETWEEN b.starts AND b.ends
+            JOIN part_of b ON b.area_level = p.from_level AND b.parent_level = p.area_level
+                AND b.reference_date = p.reference_date
             LEFT JOIN observed o ON o.measure_id = p.measure_id AND o.category = p.category
                 AND o.area_id = b.area_id AND o.period_type = p.period_type AND o.reference_date = p.reference_date
             GROUP BY ALL
@@ -245,7 +282,7 @@ def _category_totals(con: duckdb.DuckDBPyConnection, project: Project) -> None:
 
 
 def _form(con: duckdb.DuckDBPyConnection, measure: Measure) -> None:
-    """A declared sum over categories and, if asked for, over consecutive periods ending with the one named."""
+    """A declared sum over categories and, if asked for, over consecutive periods (a year apart) ending with the named."""
     formed = measure.formed
     assert formed is not None
     if formed.periods == 1:
@@ -262,6 +299,7 @@ def _form(con: duckdb.DuckDBPyConnection, measure: Measure) -> None:
         JOIN observed o ON o.measure_id = e.measure_id AND o.area_id = e.area_id AND o.period_type = e.period_type
             AND o.reference_date > e.reference_date - to_years($periods)
             AND o.reference_date <= e.reference_date
+            AND month(o.reference_date) = month(e.reference_date)
         WHERE e.measure_id = $yearly
         GROUP BY ALL
         HAVING count(*) = $periods

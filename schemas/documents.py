@@ -110,7 +110,7 @@ class Format(Strict):
     def _distinct_marks(self) -> Format:
         if self.decimal == self.thousands:
             raise ValueError("decimal und thousands dürfen nicht dasselbe Zeichen sein")
-        if self.delimiter in "\"\r\n\0" or self.delimiter.isalnum():
+        if self.delimiter in '"\r\n\0' or self.delimiter.isalnum():
             raise Misfit("mögliche Trennzeichen sind etwa ; , | und der Tabulator", "delimiter")
         return self
 

@@ -51,10 +51,11 @@ def reading_schema() -> pa.DataFrameSchema:
 
 
 def failed_rows(chunk: pd.DataFrame) -> list[tuple[str, int]]:
-    """All (rule id, index label) pairs of a chunk that break the contract, sorted; none if it holds."""
+    """All (rule id, index label) pairs of a chunk that break the contract, in row order; none if it holds."""
     try:
         reading_schema().validate(chunk, lazy=True)
     except pa.errors.SchemaErrors as errors:
         cases = errors.failure_cases[["check", "index"]].drop_duplicates()
-        return sorted((str(rule), int(index)) for rule, index in zip(cases["check"], cases["index"], strict=True))
+        found = zip(cases["index"].astype(int), cases["check"].astype(str), strict=True)
+        return [(rule, index) for index, rule in sorted(found)]
     return []

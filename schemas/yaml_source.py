@@ -13,6 +13,24 @@ from pydantic import BaseModel, ValidationError
 from schemas.documents import COMPONENTS, Document
 
 Path = tuple[str | int, ...]
+MAX_DEPTH = 40
+MAX_KEYS = 200_000
+_EXPECTED = {
+    "string_type": "ein Text (was wie Zahl, Datum oder Ja/Nein aussieht, in Anführungszeichen)",
+    "invalid_key": "ein Schlüssel als Text (in Anführungszeichen)",
+    "model_type": "eine Gruppe von Schlüsseln",
+    "dict_type": "eine Gruppe von Schlüsseln",
+    "list_type": "eine Liste, z. B. [a, b]",
+    "bool_type": "true oder false",
+    "bool_parsing": "true oder false",
+    "greater_than_equal": "mindestens {ge}",
+    "less_than_equal": "höchstens {le}",
+    "string_too_short": "mindestens {min_length} Zeichen",
+    "string_too_long": "höchstens {max_length} Zeichen",
+    "too_short": "mindestens {min_length} Eintrag",
+}
+_EXPECTED_OF = {"int": "eine ganze Zahl", "float": "eine Zahl", "finite": "eine Zahl", "date": "ein Tag (JJJJ-MM-TT)"}
+_WRONG_KIND = ("model_type", "list_type", "dict_type")
 
 
 @dataclass(frozen=True)
@@ -58,9 +76,12 @@ def parse(text: str, file: str) -> tuple[list[Parsed], list[Problem]]:
         nodes = [node for node in yaml.compose_all(text, Loader=yaml.CSafeLoader) if node is not None]
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        return [], [Problem(file, line, f"kein gültiges YAML: {error.problem or error}")]
-    except (yaml.YAMLError, ValueError) as error:
-        return [], [Problem(file, 1, f"kein gültiges YAML: {error}")]
+        hint = "oft Einrückung, Doppelpunkt, Klammer oder Anführungszeichen in oder über dieser Zeile"
+        return [], [Problem(file, line, f"kein gültiges YAML, {hint} ({error.problem or error.context})")]
+    except (yaml.YAMLError, ValueError, RecursionError):
+        odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
+        line = text.count("\n", 0, odd.start()) + 1 if odd else 1
+        return [], [Problem(file, line, "kein gültiges YAML: die Datei enthält unsichtbare Steuerzeichen")]
     parsed: list[Parsed] = []
     problems: list[Problem] = []
     for node in nodes:
@@ -73,12 +94,18 @@ def parse(text: str, file: str) -> tuple[list[Parsed], list[Problem]]:
 def _document(node: yaml.Node, file: str) -> tuple[list[Parsed], list[Problem]]:
     lines: dict[Path, int] = {}
     problems: list[Problem] = []
-    _positions(node, (), lines, file, problems)
+    try:
+        _positions(node, (), lines, file, problems)
+    except RecursionError:
+        return [], [Problem(file, node.start_mark.line + 1, "zu tief oder im Kreis verschachtelt")]
     if problems:
         return [], problems
-    content = yaml.CSafeLoader("").construct_document(node)
     start = node.start_mark.line + 1
-    if not isinstance(content, dict) or "type" not in content:
+    try:
+        content = yaml.CSafeLoader("").construct_document(node)
+    except _UNREADABLE:
+        return [], [_unreadable(node, file)]
+    if not isinstance(content, dict) or not isinstance(content.get("type"), str):
         return [], [Problem(file, start, "jedes Dokument beginnt mit »type:« und »attributes:«")]
     unknown = set(content) - {"type", "attributes"}
     if unknown:
@@ -99,8 +126,36 @@ def _document(node: yaml.Node, file: str) -> tuple[list[Parsed], list[Problem]]:
     return [Parsed(file, typing.cast(Document, document), below)], []
 
 
+_UNREADABLE = (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What PyYAML raises while it turns text into values, e.g. for the day 2023-02-30."""
+
+
+def _unreadable(node: yaml.Node, file: str) -> Problem:
+    """Name the first single value that can't be read, else the whole document."""
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        if isinstance(current, yaml.MappingNode):
+            waiting += [part for pair in reversed(current.value) for part in reversed(pair)]
+        elif isinstance(current, yaml.SequenceNode):
+            waiting += reversed(current.value)
+        else:
+            try:
+                yaml.CSafeLoader("").construct_document(current)
+            except _UNREADABLE:
+                text = f"»{current.value[:60]}« ist nicht lesbar (als Text gemeint: in Anführungszeichen)"
+                return Problem(file, current.start_mark.line + 1, text)
+    return Problem(file, node.start_mark.line + 1, "kein gültiges YAML: die Angaben sind nicht lesbar")
+
+
 def _positions(node: yaml.Node, path: Path, lines: dict[Path, int], file: str, problems: list[Problem]) -> None:
-    """Note the line of every key and list entry; a key given twice is a problem (YAML would keep the last)."""
+    """Note the line of every key and list entry; a key given twice is a problem (YAML would keep the last).
+
+    Raises:
+        RecursionError: nested too deeply, in a circle, or aliases that multiply.
+    """
+    if len(path) > MAX_DEPTH or len(lines) > MAX_KEYS:
+        raise RecursionError
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             here = (*path, str(key.value))
@@ -122,22 +177,19 @@ def _positions(node: yaml.Node, path: Path, lines: dict[Path, int], file: str, p
 
 def _explain(error: ValidationError, model: type[BaseModel], file: str, lines: dict[Path, int]) -> list[Problem]:
     """One sentence per finding; a missing key that was only misspelt is reported once, at the misspelling."""
-    details = error.errors()
+    details = [(detail, _where(detail, lines)) for detail in error.errors()]
+    details = [(detail, path) for detail, path in details if not _other_alternative(detail, path, details)]
     near: set[Path] = set()
     problems = []
-    for detail in details:
-        path = _visible(detail["loc"], lines)
+    for detail, path in details:
         if detail["type"] == "extra_forbidden":
             fields = _fields(model, detail["loc"][:-1])
             match = _nearest(str(detail["loc"][-1]), fields)
             if match:
                 near.add((*path[:-1], match))
-            hint = _hint(str(path[-1]), fields)
-            problems.append(
-                Problem(file, _line(lines, path), f"»{'.'.join(map(str, path))}« ist kein gültiger Schlüssel{hint}")
-            )
-    for detail in details:
-        path = _visible(detail["loc"], lines, missing=detail["type"] == "missing")
+            text = f"»{'.'.join(map(str, path))}« ist kein gültiger Schlüssel{_hint(str(path[-1]), fields)}"
+            problems.append(Problem(file, _line(lines, path), text))
+    for detail, path in details:
         if detail["type"] == "extra_forbidden" or (detail["type"] == "missing" and path in near):
             continue
         problems.append(Problem(file, _line(lines, path), _sentence(detail, path)))
@@ -145,21 +197,47 @@ def _explain(error: ValidationError, model: type[BaseModel], file: str, lines: d
     return sorted(unique.values(), key=lambda p: p.line)
 
 
+def _where(detail: typing.Any, lines: dict[Path, int]) -> Path:
+    """Path to the key where the person should look."""
+    path = _visible(detail["loc"], lines, missing=detail["type"] == "missing")
+    return path + tuple(getattr(detail.get("ctx", {}).get("error"), "path", ()))
+
+
+def _other_alternative(detail: typing.Any, path: Path, details: list[tuple[typing.Any, Path]]) -> bool:
+    """Whether this only says that a value is none of the other kinds which are possible at its place.
+
+    A group of keys is judged by its keys; a single value by the alternative that is a single value.
+    """
+    if isinstance(detail.get("input"), dict) and detail["type"] not in ("value_error", "missing"):
+        return any(len(other) > len(path) and other[: len(path)] == path for _, other in details)
+    return detail["type"] in _WRONG_KIND and any(
+        other == path and found["type"] not in _WRONG_KIND for found, other in details
+    )
+
+
 def _sentence(detail: typing.Any, path: Path) -> str:
     where = ".".join(map(str, path)) or "attributes"
     kind, context = detail["type"], detail.get("ctx", {})
-    shown = repr(detail.get("input"))[:60]
+    shown = _shown(detail.get("input"))
     if kind == "missing":
         return f"»{where}« fehlt"
     if kind == "value_error":
         return f"»{where}«: {context.get('error')}"
     if kind == "literal_error":
-        choices = context.get("expected", "")
-        hint = _hint(str(detail.get("input")), [c.strip(" '") for c in choices.replace(" or ", ", ").split(",")])
+        choices = str(context.get("expected", "")).replace(" or ", " oder ").replace("'", "")
+        match = _nearest(str(detail.get("input")), choices.replace(" oder ", ", ").split(", "))
+        hint = f"; meinten Sie »{match}«?" if match else ""
         return f"»{where}«: {shown} ist nicht erlaubt; möglich: {choices}{hint}"
     if kind == "string_pattern_mismatch":
         return f"»{where}«: {shown} passt nicht zum Muster {context.get('pattern')}"
-    return f"»{where}«: {detail['msg']} (gelesen: {shown})"
+    start = kind.partition("_")[0]
+    expected = _EXPECTED.get(kind, _EXPECTED_OF.get(start, "etwas anderes")).format(**context)
+    return f"»{where}«: erwartet wird {expected}, gelesen: {shown}"
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return f"»{text[:60]}…«" if len(text) > 60 else f"»{text}«"
 
 
 def _visible(loc: tuple[typing.Any, ...], lines: dict[Path, int], *, missing: bool = False) -> Path:
@@ -202,14 +280,15 @@ def _models(annotation: typing.Any) -> list[type[BaseModel]]:
     return []
 
 
-def nearest(word: str, known: typing.Iterable[str], count: int = 1) -> list[str]:
-    """Known words most like `word` (ratio at least 0.6), best first; letter case does not matter."""
+def nearest(word: str, known: typing.Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Known words most like `word` (ratio at least `cutoff`), best first; letter case does not matter."""
     by_lower = {entry.lower(): entry for entry in known}
-    return [by_lower[m] for m in difflib.get_close_matches(word.lower(), list(by_lower), n=count, cutoff=0.6)]
+    return [by_lower[m] for m in difflib.get_close_matches(word.lower(), list(by_lower), n=count, cutoff=cutoff)]
 
 
 def _nearest(word: str, known: list[str]) -> str | None:
-    found = nearest(word, known)
+    """Nearest valid key; in a word of two or three letters one wrong letter counts less (ratio at least 0.5)."""
+    found = nearest(word, known) or (nearest(word, known, cutoff=0.5) if len(word) <= 3 else [])
     return found[0] if found else None
 
 

@@ -11,11 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.areas import Directory
-from pipelines.intake.failures import Findings
+from pipelines.intake.delimited import plain_heading
+from pipelines.intake.failures import Findings, shown
 from pipelines.intake.layout import Reader, expected_cell
 from pipelines.periods import FORMS
 from schemas.documents import TOTAL, Correction, Measure, NotAbove, Source
 from schemas.reading import failed_rows
+from schemas.yaml_source import nearest
 
 READING = pa.schema(
     [
@@ -39,6 +41,17 @@ READING = pa.schema(
 """Columns of a reading: one row per figure, with the cell it comes from (`text` as received, `read_text` as used)."""
 
 
+_ROW_RULES = {
+    "gebiet_bekannt": "area_text",
+    "zeitangabe_lesbar": "period_text",
+    "herkunft_bekannt": "origin_text",
+    "merkmal_bekannt": "measure_text",
+}
+"""Rules about what a row says of itself, and the column of a chunk that holds the text in question."""
+_ROWS_LOST = {"zeile_zu_lang", "zeile_zu_kurz", "datei_lesbar", "feste_angabe", "spalte_unbekannt", *_ROW_RULES}
+"""After these failures areas may seem to be missing only because their rows could not be read."""
+
+
 class Judge:
     """Reads one delivery, checks it, and writes the reading."""
 
@@ -48,6 +61,7 @@ class Judge:
         self.directory = directory
         self.measures = measures
         self.findings = Findings()
+        self.reader = Reader(source, directory, measures, self.findings)
 
     def read(self, path: Path, file_name: str, corrections: list[Correction], target: Path) -> int:
         """Read and check a file; write its figures to `target` (Parquet) whether or not rules are broken.
@@ -55,15 +69,14 @@ class Judge:
         Returns:
             Number of figures. `findings` holds everything that is wrong, all at once.
         """
-        reader = Reader(self.source, self.directory, self.measures, self.findings)
         count = 0
         with pq.ParquetWriter(target, READING, compression="zstd") as writer:
-            for chunk in reader.chunks(path, file_name, corrections):
+            for chunk in self.reader.chunks(path, file_name, corrections):
                 self._cells(chunk)
                 chunk["period_type"] = self.source.layout.period.type
                 writer.write_table(pa.Table.from_pandas(chunk[READING.names], READING, preserve_index=False))
                 count += len(chunk)
-        if count and not self.findings.count:
+        if count:
             self._whole(target)
         return count
 
@@ -75,59 +88,57 @@ class Judge:
         for bound in ("minimum", "maximum"):
             limits = {m.id: getattr(m, bound) for m in self.measures.values()}
             chunk[bound] = chunk["measure_id"].map(limits).astype(float)
-        seen: set[tuple[str, int, str]] = set()
+        seen: set[tuple[str, object, object]] = set()
         for rule, index in failed_rows(chunk):
-            self._explain(rule, chunk.loc[index], seen)
+            if rule in _ROW_RULES:  # said once, not once per value cell of the row
+                key = (rule, chunk.at[index, "line"], chunk.at[index, _ROW_RULES[rule]])
+                if key in seen:
+                    continue
+                seen.add(key)
+            if self.findings.full:
+                self.findings.count += 1
+            else:
+                self._explain(rule, chunk.iloc[index])
 
-    def _explain(self, rule: str, row: pd.Series, seen: set[tuple[str, int, str]]) -> None:
-        """Say what is wrong; a defect of a whole row is said once, not once per value cell."""
-        layout = self.source.layout
+    def _explain(self, rule: str, row: pd.Series) -> None:
+        """Say what is wrong with a cell or row, and what was expected."""
         value, column, column_name = str(row["read_text"]), int(row["column"]), str(row["column_name"])
-        if rule == "zelle_lesbar":
-            shown = f"»{value.strip()}« ist keine lesbare Angabe" if value.strip() else "Die Zelle ist leer"
-            message, expected = shown, expected_cell(self.source)
+        cell = shown(value)
+        if rule in _ROW_RULES:
+            message, value, expected, column_name = self._row_defect(rule, row)
+            column = self.reader.position.get(column_name, -1) + 1
+        elif rule == "zelle_lesbar":
+            message = f"»{cell}« ist keine lesbare Angabe" if cell else "Die Zelle ist leer"
+            expected = expected_cell(self.source)
         elif rule == "ganze_zahl":
-            message, expected = f"»{value.strip()}« ist keine ganze Zahl", "ganze Zahl (eine Anzahl)"
-        elif rule in ("nicht_unter_minimum", "nicht_ueber_maximum"):
-            low, high = row["minimum"], row["maximum"]
-            limits = [f"mindestens {low:g}" if pd.notna(low) else "", f"höchstens {high:g}" if pd.notna(high) else ""]
-            message = f"»{value.strip()}« liegt außerhalb des möglichen Bereichs"
-            expected = " und ".join(filter(None, limits))
+            message, expected = f"»{cell}« ist keine ganze Zahl", "ganze Zahl (eine Anzahl)"
         else:
-            column, message, value, expected, column_name = self._row_defect(rule, row)
-            in_header = layout.period.in_header and rule == "zeitangabe_lesbar"
-            key = (rule, 0 if in_header else int(row["line"]), value)
-            if key in seen:
-                return
-            seen.add(key)
-            if in_header:
-                self.findings.add(
-                    rule, message, expected, line=1, column=int(row["column"]), column_name=column_name, value=value
-                )
-                return
+            low, high = row["minimum"], row["maximum"]
+            limits = [f"mindestens {german(low)}" if pd.notna(low) else ""]
+            limits += [f"höchstens {german(high)}" if pd.notna(high) else ""]
+            message = f"»{cell}« liegt außerhalb des möglichen Bereichs"
+            expected = " und ".join(filter(None, limits))
         self.findings.add(
             rule, message, expected, line=int(row["line"]), column=column, column_name=column_name, value=value
         )
 
-    def _row_defect(self, rule: str, row: pd.Series) -> tuple[int, str, str, str, str]:
+    def _row_defect(self, rule: str, row: pd.Series) -> tuple[str, str, str, str]:
+        """Message, text read, expectation and heading of a defect that a whole row has."""
         layout = self.source.layout
+        text = str(row[_ROW_RULES[rule]])
         if rule == "gebiet_bekannt":
-            area = layout.area
-            name = (area.name or area.number or area.id or "") if area else ""
-            return 0, str(row["area_problem"]), str(row["area_text"]), "ein Gebiet der Gebietsliste", name
+            return str(row["area_problem"]), text, "ein Gebiet der Gebietsliste", plain_heading(row["area_column"])
         if rule == "zeitangabe_lesbar":
-            text = str(row["period_text"])
-            message = f"»{text}« ist keine mögliche Zeitangabe"
-            return 0, message, text, FORMS[layout.period.type], layout.period.column or text
-        if rule == "herkunft_bekannt":
-            known = layout.origin
-            expected = ", ".join(f"»{v}«" for v in known.values) if known else ""
-            text = str(row["origin_text"])
-            return 0, f"»{text}« ist keine bekannte Herkunft", text, expected, known.column if known else ""
-        text = str(row["measure_text"])
-        value = next((v for v in layout.values if v.measure_column), layout.values[0])
+            message = f"»{shown(text)}« ist keine mögliche Zeitangabe" if text else "Die Zeitangabe fehlt"
+            return message, text, FORMS[layout.period.type], plain_heading(layout.period.column or "")
+        if rule == "herkunft_bekannt" and layout.origin:
+            expected = "eines von " + ", ".join(f"»{v}«" for v in layout.origin.values)
+            return f"»{shown(text)}« ist keine bekannte Herkunft", text, expected, plain_heading(layout.origin.column)
+        value = next((v for v in layout.values if v.measure_column and text not in v.measures), layout.values[0])
+        match = nearest(text, value.measures)
+        hint = f"; meinten Sie »{match[0]}«?" if match else ""
         expected = "eines von " + ", ".join(f"»{name}«" for name in value.measures)
-        return 0, f"Unbekanntes Merkmal »{text}«", text, expected, value.measure_column or ""
+        return f"Unbekanntes Merkmal »{shown(text)}«{hint}", text, expected, plain_heading(value.measure_column or "")
 
     # ------------------------------------------------------------ the file as a whole
 
@@ -135,48 +146,61 @@ class Judge:
         with duckdb.connect() as con:
             con.execute(f"CREATE VIEW reading AS SELECT * FROM read_parquet('{_quoted(target)}')")
             self._once(con)
-            self._complete(con)
+            if not self.findings.rules & _ROWS_LOST:
+                self._complete(con)
             for pair in self._pairs():
                 self._not_above(con, pair)
 
     def _once(self, con: duckdb.DuckDBPyConnection) -> None:
+        """No figure twice; a row that comes a second time is said once, whatever the number of its figures."""
         rows = con.execute(
             """
-            SELECT measure_id, category, area_id, period, min(line) AS first, list(line ORDER BY line) AS lines,
-                   list(column_name ORDER BY line) AS columns
-            FROM reading
-            GROUP BY measure_id, category, area_id, period
-            HAVING count(*) > 1
-            ORDER BY first, measure_id, category
+            SELECT line, first, area_id,
+                   list(ROW(measure_id, category, period, "column", column_name) ORDER BY "column") AS figures
+            FROM (
+                SELECT *, first_value(line) OVER w AS first, row_number() OVER w AS number
+                FROM reading
+                WHERE measure_id IS NOT NULL AND reference_date IS NOT NULL AND area_level IS NOT NULL
+                WINDOW w AS (PARTITION BY measure_id, category, area_id, reference_date ORDER BY line, "column")
+            )
+            WHERE number > 1
+            GROUP BY line, first, area_id
+            ORDER BY line, first, area_id
             """
-        ).fetchall()
-        for measure, category, area_id, period, first, lines, columns in rows:
+        )
+        while found := rows.fetchone():
+            line, first, area_id, figures = found
             name = self.directory.areas[area_id].name
-            what = self.measures[measure].title.de + ("" if category == TOTAL else f", {category}")
-            for line, column in list(zip(lines, columns, strict=True))[1:]:
-                message = f"{what} für {name} zum {period} steht schon in Zeile {first}"
-                self.findings.add(
-                    "schluessel_eindeutig", message, "jede Angabe einmal", line=line, column_name=column, value=name
-                )
+            measure, category, period, column, column_name = figures[0]
+            if len(figures) == 1:
+                what = self.measures[measure].title.de + ("" if category == TOTAL else f", {category}") + " für "
+                verb = "steht"
+            else:
+                what, verb = f"{len(figures)} Angaben für ", "stehen"
+            when = f" zum {period}" if len({figure[2] for figure in figures}) == 1 else ""
+            message = f"{what}{name}{when} {verb} schon in Zeile {first}"
+            self.findings.add(
+                "schluessel_eindeutig",
+                message,
+                "jede Angabe einmal",
+                line=line,
+                column=column,
+                column_name=column_name,
+                value=name,
+            )
 
     def _complete(self, con: duckdb.DuckDBPyConnection) -> None:
         if not self.source.contract.complete:
             return
         dates = [row[0] for row in con.execute("SELECT DISTINCT reference_date FROM reading").fetchall()]
         expected = [
-            (level, date, area_id)
+            {"area_level": level, "reference_date": date, "area_id": area_id}
             for level, areas in self.source.contract.complete.items()
             for date in dates
             for area_id in self._expected(level, areas, date)
         ]
-        table = pa.table(
-            {
-                "area_level": [e[0] for e in expected],
-                "reference_date": pa.array([e[1] for e in expected], pa.date32()),
-                "area_id": [e[2] for e in expected],
-            }
-        )
-        con.register("expected", table)
+        names = ["area_level", "reference_date", "area_id"]
+        con.register("expected", pa.Table.from_pylist(expected, pa.schema([READING.field(name) for name in names])))
         rows = con.execute(
             """
             SELECT e.area_level, r.period, r.measure_id, list(DISTINCT e.area_id ORDER BY e.area_id) AS missing
@@ -190,9 +214,10 @@ class Judge:
             """
         ).fetchall()
         for level, period, measure, missing in rows:
-            names = ", ".join(self.directory.areas[area_id].name for area_id in missing)
+            listed = ", ".join(self.directory.areas[area_id].name for area_id in missing)
             title = self.measures[measure].title.de
-            message = f"{title} zum {period}: auf der Ebene {level} fehlen {len(missing)} Gebiete: {names}"
+            count = f"fehlt 1 Gebiet: {listed}" if len(missing) == 1 else f"fehlen {len(missing)} Gebiete: {listed}"
+            message = f"{title} zum {period}: auf der Ebene {level} {count}"
             self.findings.add("gebiete_vollstaendig", message, "alle Gebiete der Ebene in jedem Zeitraum", value=period)
 
     def _expected(self, level: str, areas: str | list[str], date: dt.date) -> list[str]:
@@ -212,7 +237,7 @@ class Judge:
     def _not_above(self, con: duckdb.DuckDBPyConnection, pair: NotAbove) -> None:
         rows = con.execute(
             """
-            SELECT p.area_id, p.period, p.value, w.value, p.line, p."column", p.column_name, w.column_name
+            SELECT p.area_id, p.period, p.value, w.value, p.line, p."column", p.column_name, w.column_name, p.read_text
             FROM reading p
             JOIN reading w ON w.area_id = p.area_id AND w.reference_date = p.reference_date
                 AND w.measure_id = $than AND w.category = $than_category
@@ -221,18 +246,24 @@ class Judge:
             """,
             pair.model_dump(),
         ).fetchall()
-        for area_id, period, value, whole, line, column, name, whole_name in rows:
+        for area_id, period, value, whole, line, column, name, whole_name, text in rows:
             area = self.directory.areas[area_id].name
-            message = f"{area} zum {period}: {value:g} ist mehr als {whole:g} in »{whole_name}«"
+            message = f"{area} zum {period}: {german(value)} ist mehr als {german(whole)} in »{shown(whole_name)}«"
             self.findings.add(
                 "teil_nicht_ueber_ganzem",
                 message,
-                f"höchstens {whole:g}",
+                f"höchstens {german(whole)}",
                 line=line,
                 column=column,
                 column_name=name,
-                value=f"{value:g}",
+                value=text,
             )
+
+
+def german(value: float) -> str:
+    """A number with decimal comma and all its digits."""
+    text = f"{value:.6f}".rstrip("0").rstrip(".")
+    return text.replace(".", ",")
 
 
 def _quoted(path: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 KEEP = 2000
 """Failures of one delivery that are listed in full; beyond that they are only counted."""
+LONGEST_MESSAGE = 2000
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Findings:
         """Start empty."""
         self.kept: list[Failure] = []
         self.count = 0
+        self.rules: set[str] = set()
 
     def add(
         self,
@@ -55,9 +57,22 @@ class Findings:
     ) -> None:
         """Note one failure."""
         self.count += 1
+        self.rules.add(rule)
         if len(self.kept) < KEEP:
-            self.kept.append(Failure(rule, line, column, column_name, value[:200], message, expected))
+            message, expected = shown(message, LONGEST_MESSAGE), shown(expected, LONGEST_MESSAGE)
+            self.kept.append(Failure(rule, line, column, shown(column_name), value[:200], message, expected))
+
+    @property
+    def full(self) -> bool:
+        """Further failures are only counted."""
+        return self.count >= KEEP
 
     def as_json(self) -> list[dict[str, Any]]:
         """The kept failures as plain dictionaries, in file order."""
         return [asdict(failure) for failure in sorted(self.kept, key=lambda f: (f.line, f.column))]
+
+
+def shown(text: str, longest: int = 100) -> str:
+    """Text of a cell as it may stand in a sentence: no line breaks, shortened."""
+    text = " ".join(text.split())
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.files import TEMPORARY, read_json, write_json
+from pipelines.files import TEMPORARY, read_json, sha256_text, write_json
 from pipelines.history import Delivery, History, outstanding, overdue
 from pipelines.intake.report import write_report
 from pipelines.project import Project
@@ -38,6 +38,13 @@ class SourceState:
         return not self.outstanding and self.missed is None
 
     @property
+    def mark(self) -> str:
+        """Changes when a delivery arrives, is decided otherwise or read anew, is retracted, or becomes overdue."""
+        decided = [(d.delivery_id, d.decision, d.rules) for d in self.deliveries]
+        retracted = sorted(r.delivery for r in self.source.retracted)
+        return sha256_text(repr((decided, retracted, self.missed)))
+
+    @property
     def in_force(self) -> list[Delivery]:
         """Accepted deliveries that are not retracted, oldest first."""
         retracted = {r.delivery for r in self.source.retracted}
@@ -45,8 +52,8 @@ class SourceState:
 
 
 def reading_path(project: Project, delivery: Delivery, rules: str) -> Path:
-    """Place of a reading: delivery x rules."""
-    return project.paths.readings / delivery.source / f"{delivery.seq:04d}-{rules[:12]}.parquet"
+    """Place of a reading: delivery x rules (the bytes' hash too: a restored archive may give a number again)."""
+    return project.paths.readings / delivery.source / f"{delivery.seq:04d}-{delivery.sha256[:12]}-{rules[:12]}.parquet"
 
 
 def take_in(project: Project, source: Source, night: int, now: dt.datetime) -> SourceState:
@@ -64,10 +71,12 @@ def current_state(project: Project, source: Source, today: dt.date) -> SourceSta
     rules = project.rules_of(source)
     state = SourceState(source, [])
     known = {d.delivery_id for d in history.deliveries(source.id)}
-    for correction in (*source.corrections, *source.retracted):
-        if correction.delivery not in known:
+    named = [c.delivery for c in source.corrections] + [r.delivery for r in source.retracted]
+    for name in dict.fromkeys(named):
+        if name not in known:
             file, line = project.place(source)
-            state.notes.append(f"{file}:{line}: die Lieferung {correction.delivery} gibt es (noch) nicht")
+            state.notes.append(f"{file}:{line}: die Lieferung {name} gibt es (noch) nicht")
+    totals: dict[str, int] = {}
     for delivery in history.deliveries(source.id):
         verdict = _verdict(project, source, delivery, rules)
         reasons = [f"{f['rule']} (Zeile {f['line']})" if f["line"] else f["rule"] for f in verdict["failures"]]
@@ -75,13 +84,15 @@ def current_state(project: Project, source: Source, today: dt.date) -> SourceSta
         state.deliveries.append(decided)
         if decided.decision == "rejected":
             state.failures[decided.delivery_id] = verdict["failures"]
+            totals[decided.delivery_id] = verdict["failure_count"]
         else:
             state.figures += verdict["figures"]
     state.missed, state.next_due = overdue(state.deliveries, source, today)
     waiting = {d.delivery_id for d in state.outstanding}
     for delivery in state.deliveries:
         if delivery.delivery_id in waiting:
-            write_report(project, source, delivery, state.failures[delivery.delivery_id])
+            failures, total = state.failures[delivery.delivery_id], totals[delivery.delivery_id]
+            write_report(project, source, delivery, failures, total)
     return state
 
 
@@ -94,6 +105,7 @@ def _verdict(project: Project, source: Source, delivery: Delivery, rules: str) -
         return dict(cached)
     from pipelines.intake.contract import Judge  # pandas and pandera load only when there is something to read
 
+    delivery.verify()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     judge = Judge(source, project.directory, project.measures)

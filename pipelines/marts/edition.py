@@ -7,7 +7,7 @@ public session cannot reach a true value.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def build_edition(
     models: Models,
     observation: Path,
     target: Path,
-    meta: dict[str, Sequence[tuple[Any, ...]]],
+    meta: Mapping[str, Sequence[tuple[Any, ...]]],
     *,
     release_id: str,
     commit: str,
@@ -91,6 +91,19 @@ def build_edition(
         con.execute("USE memory")
         con.execute(f"DETACH {FILE}")
     return edition
+
+
+def figure_marks(file: Path) -> dict[str, str]:
+    """A mark per measure (`kennzahl/<id>`) and indicator (`indikator/<id>`) that changes with any of its figures."""
+    with duckdb.connect(str(file), read_only=True) as con:
+        rows = con.execute(
+            """
+            SELECT 'kennzahl/' || measure_id, bit_xor(hash(o)) FROM mart.observation o GROUP BY measure_id
+            UNION ALL
+            SELECT 'indikator/' || indicator_id, bit_xor(hash(v)) FROM mart.indicator_value v GROUP BY indicator_id
+            """
+        ).fetchall()
+    return {name: str(mark) for name, mark in rows}
 
 
 def dictionary(models: Models) -> Iterable[tuple[Any, ...]]:

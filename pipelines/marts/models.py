@@ -122,7 +122,7 @@ def _derive(project: Project, model: Model, schema: dict[str, dict[str, str]]) -
     """Lineage of one statement; a statement we can't read is a configuration error naming its file and line."""
     import sqlglot
     from sqlglot import exp
-    from sqlglot.errors import SqlglotError
+    from sqlglot.errors import ParseError, SqlglotError
     from sqlglot.lineage import lineage
 
     file = project.paths.relative(project.file(model.mart).with_name(f"{model.mart.id}.sql"))
@@ -144,7 +144,7 @@ def _derive(project: Project, model: Model, schema: dict[str, dict[str, str]]) -
             for column, node in lineage(None, tree, schema, dialect="duckdb", trim_selects=False).items()
         }
     except SqlglotError as error:
-        line = getattr(error, "errors", None) and error.errors[0].get("line")
+        line = error.errors[0].get("line") if isinstance(error, ParseError) and error.errors else None
         raise ConfigError([Problem(file, line or 1, f"SQL nicht lesbar: {str(error).splitlines()[0]}")]) from error
     if list(columns) != list(model.columns):
         wrong = sorted(set(columns) ^ set(model.columns)) or ["Reihenfolge"]

@@ -101,18 +101,18 @@ def _wide(folder: Path, con: duckdb.DuckDBPyConnection, project: Project) -> Non
     for level in project.areas.levels:
         values: dict[tuple[str, ...], dict[str, str]] = {}
         indicators = [i for i in project.indicators.values() if level.id in i.levels]
-        decimals = {i.id: i.decimals for i in indicators}
         rows = con.execute(
             """
-            SELECT v.area_id, a.name, v.period_type, v.period, v.indicator_id, v.value, v.obs_status
-            FROM mart.indicator_value v JOIN mart.area a USING (area_id)
+            SELECT v.area_id, a.name, v.period_type, v.period, v.indicator_id, round(v.value, i.decimals), i.decimals,
+                v.obs_status
+            FROM mart.indicator_value v JOIN mart.area a USING (area_id) JOIN mart.indicator i USING (indicator_id)
             WHERE v.area_level = ?
             ORDER BY a.sort_key, v.area_id, v.period_type, v.reference_date, v.indicator_id
             """,
             [level.id],
         ).fetchall()
-        for area_id, name, period_type, period, indicator, value, status in rows:
-            cell = sign(status) if value is None else _rounded(value, decimals[indicator])
+        for area_id, name, period_type, period, indicator, value, decimals, status in rows:
+            cell = sign(status) if value is None else _rounded(value, decimals)
             values.setdefault((area_id, name, period_type, period), {})[indicator] = cell
         header = ["Gebietskennung", "Gebiet", "Zeitbezug", "Zeitraum", *[i.title.de for i in indicators]]
         lines = [[*key, *[cells.get(i.id, "") for i in indicators]] for key, cells in values.items()]
@@ -120,6 +120,7 @@ def _wide(folder: Path, con: duckdb.DuckDBPyConnection, project: Project) -> Non
 
 
 def _rounded(value: float, decimals: int) -> str:
+    """Text of a value that DuckDB has rounded (halves up, as in `api`; Python would round 12.25 down)."""
     return f"{value:.{decimals}f}".replace(".", ",")
 
 

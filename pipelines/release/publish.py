@@ -34,7 +34,7 @@ class Publication:
 
 def next_release_id(paths: Paths, now: dt.datetime) -> str:
     """UTC time and a counter that only grows, e.g. 20261121T031500Z-0042."""
-    used = [int(match[1]) for path in _folders(paths) if (match := _ID.match(path.name))]
+    used = map(_counter, _folders(paths))
     return f"{now.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{max(used, default=0) + 1:04d}"
 
 
@@ -60,6 +60,7 @@ def publish(models: Models, edition: Edition, release_id: str, created: dt.datet
     before = published(paths)
     if before is not None and before.content_hash == edition.content_hash:
         edition.file.unlink()
+        point_current(paths, before.release_id)  # the warehouse's link and aktuell.txt may have been lost
         return before
     folder = paths.releases / f"{TEMPORARY}{release_id}"
     shutil.rmtree(folder, ignore_errors=True)
@@ -103,11 +104,18 @@ def settle_pending(paths: Paths) -> None:
 def retire(paths: Paths, keep: int) -> list[str]:
     """Remove the oldest releases beyond `keep`; the one in force always stays. Returns the removed ids."""
     in_force = os.readlink(paths.current) if paths.current.is_symlink() else None
-    folders = sorted(_folders(paths), key=lambda p: p.name)
+    folders = sorted(_folders(paths), key=_counter)
     surplus = [p for p in folders[: max(0, len(folders) - keep)] if p.name != in_force]
     for folder in surplus:
-        shutil.rmtree(folder)
+        doomed = folder.rename(folder.with_name(f"{TEMPORARY}{folder.name}"))  # never half a release under its name
+        shutil.rmtree(doomed)
     return [p.name for p in surplus]
+
+
+def _counter(folder: Path) -> int:
+    """Place of a release in the order of publication; the time in its name comes from a clock, which may go back."""
+    match = _ID.match(folder.name)
+    return int(match[1]) if match else 0
 
 
 def _folders(paths: Paths) -> list[Path]:

@@ -64,8 +64,9 @@ computed AS (
             ELSE 'delivered'
         END AS method,
         data_as_of,
-        CASE WHEN d_deliveries IS NULL OR d_deliveries = n_deliveries THEN n_deliveries
-            ELSE n_deliveries || ';' || d_deliveries END AS delivery_ids
+        array_to_string(
+            list_sort(list_distinct(string_split(n_deliveries || coalesce(';' || d_deliveries, ''), ';'))), ';'
+        ) AS delivery_ids
     FROM judged
 ),
 
