@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ PROJECT_VARIABLE = "SOZIALRAUM_PROJECT"
 
 
 def serve(root: Path, port: int, voice: Voice) -> int:
-    """Run `dg dev` from the installation, on the project in `root`; returns its exit code."""
+    """Become `dg dev` of the installation, on the project in `root`; returns only if that is not possible."""
     paths = Paths.of(root)
     command = Path(sys.executable).with_name("dg")
     if not paths.is_project():
@@ -25,10 +24,7 @@ def serve(root: Path, port: int, voice: Voice) -> int:
         voice.error("dg fehlt in dieser Umgebung; »make dev« richtet sie ein")
         return EXIT_USAGE
     prepare_home(paths)
-    installation = Path(__file__).resolve().parent.parent
-    environment = {**os.environ, PROJECT_VARIABLE: str(paths.root), "VIRTUAL_ENV": sys.prefix}
+    os.chdir(Path(__file__).resolve().parent.parent)  # dg looks for pyproject.toml here
+    os.environ |= {PROJECT_VARIABLE: str(paths.root), "VIRTUAL_ENV": sys.prefix}
     voice.say(f"http://127.0.0.1:{port} (Ende mit Strg+C)")
-    run = subprocess.run(
-        [str(command), "dev", "-h", "127.0.0.1", "-p", str(port)], cwd=installation, env=environment, check=False
-    )
-    return run.returncode
+    os.execv(command, [str(command), "dev", "-h", "127.0.0.1", "-p", str(port)])

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import dagster as dg
@@ -14,7 +19,7 @@ import pytest
 
 from pipelines import lock
 from pipelines.definitions import project_definitions
-from tests.conftest import ROOT, sozialraum
+from tests.conftest import COMMAND, ROOT, sozialraum
 
 NEW_TOPIC = """
 type: pipelines.components.SourceComponent
@@ -193,6 +198,66 @@ def test_two_projects_each_find_their_own_assets(project: Path, tmp_path: Path) 
     assert "indikator/anteil_der_anderen" not in keys(project)
     assert "indikator/arbeitslosenanteil" in keys(project)
     assert "indikator/kinderarmutsanteil" not in keys(project)  # that is the project of this repository
+
+
+QUESTION = "{ runsOrError { ... on Runs { results { runId } } } assetNodes { assetKey { path } } }"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def ask(port: int, deadline: float) -> dict:
+    """Answer of the web page's interface once it has loaded the project."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql",
+        json.dumps({"query": QUESTION}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                data = json.load(answer)["data"]
+            if data["assetNodes"]:
+                return data
+        except OSError:
+            pass
+        assert time.monotonic() < deadline, "the web page did not come up"
+        time.sleep(1)
+
+
+def test_web_page_of_each_project_shows_its_own_runs_and_assets(project: Path, tmp_path: Path) -> None:
+    other = tmp_path / "andere"
+    shutil.copytree(project, other)
+    add_topic(other)
+    assert sozialraum("nightly", "--project", project).returncode == 0
+    assert sozialraum("nightly", "--project", other).returncode == 0
+    (other / "data/raw/wohngeld/neu.csv").write_text("Bezirk;31.12.2024\nAltstadt;1\n", encoding="utf-8")
+    assert sozialraum("nightly", "--project", other).returncode == 0
+    ports = {project: free_port(), other: free_port()}
+    pages = [
+        subprocess.Popen(
+            [COMMAND, "dev", "--project", folder, "--port", str(port)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        for folder, port in ports.items()
+    ]
+    try:
+        deadline = time.monotonic() + 120
+        answers = {folder: ask(port, deadline) for folder, port in ports.items()}
+    finally:
+        for page in pages:
+            os.killpg(page.pid, signal.SIGKILL)
+            page.wait()
+    assert len(answers[project]["runsOrError"]["results"]) == 1
+    assert len(answers[other]["runsOrError"]["results"]) == 2
+    assets = {f: {"/".join(n["assetKey"]["path"]) for n in a["assetNodes"]} for f, a in answers.items()}
+    assert "indikator/wohngeld_haushalte" in assets[other]
+    assert "indikator/wohngeld_haushalte" not in assets[project]
 
 
 def dg_command(project: Path, *arguments: str) -> str:

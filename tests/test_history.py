@@ -207,7 +207,7 @@ def test_file_still_being_written_waits_without_stopping_the_night(project: Path
 
 @pytest.mark.parametrize("fate", ["changes", "vanishes"])
 def test_file_that_changes_or_vanishes_while_it_is_archived_waits(project: Path, monkeypatch: Any, fate: str) -> None:
-    restless = put(project, text_of({k: (1, 9) for k in FIRST}), "unruhig.csv")
+    restless = put(project, text_of(dict.fromkeys(FIRST, (1, 9))), "unruhig.csv")
     copy = history.shutil.copyfile
 
     def meanwhile(source: Path, target: Path) -> None:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipelines.areas import Directory
 from pipelines.intake.delimited import plain_heading
-from pipelines.intake.failures import Findings, shown
+from pipelines.intake.failures import KEEP, Findings, shown
 from pipelines.intake.layout import Reader, expected_cell
 from pipelines.periods import FORMS
 from schemas.documents import TOTAL, Correction, Measure, NotAbove, Source
@@ -153,8 +153,9 @@ class Judge:
 
     def _once(self, con: duckdb.DuckDBPyConnection) -> None:
         """No figure twice; a row that comes a second time is said once, whatever the number of its figures."""
-        rows = con.execute(
+        con.execute(
             """
+            CREATE TEMP TABLE doubled AS
             SELECT line, first, area_id,
                    list(ROW(measure_id, category, period, "column", column_name) ORDER BY "column") AS figures
             FROM (
@@ -165,11 +166,11 @@ class Judge:
             )
             WHERE number > 1
             GROUP BY line, first, area_id
-            ORDER BY line, first, area_id
             """
         )
-        while found := rows.fetchone():
-            line, first, area_id, figures = found
+        listed = con.execute("FROM doubled ORDER BY line, first, area_id LIMIT $most", {"most": KEEP}).fetchall()
+        total = con.execute("SELECT count(*) FROM doubled").fetchall()[0][0]
+        for line, first, area_id, figures in listed:
             name = self.directory.areas[area_id].name
             measure, category, period, column, column_name = figures[0]
             if len(figures) == 1:
@@ -188,6 +189,7 @@ class Judge:
                 column_name=column_name,
                 value=name,
             )
+        self.findings.count += total - len(listed)
 
     def _complete(self, con: duckdb.DuckDBPyConnection) -> None:
         if not self.source.contract.complete:

@@ -21,6 +21,8 @@ from pipelines.periods import FORMS, parse_period, period_key
 from schemas.documents import Correction, Measure, Source, ValueColumn
 from schemas.yaml_source import nearest
 
+_Found = tuple[str | None, str | None, str, str, str]
+"""Area id and level (None: not found), text as written, what is wrong, heading of the column to look at."""
 _NARROW_BLANKS = "[\u00a0\u202f]"
 """Blanks that do not break; spreadsheets group thousands with them."""
 CHUNK_CELLS = 200_000
@@ -160,46 +162,37 @@ class Reader:
             return
         columns = layout.area
         parts = {
-            part: wide[plan.at(name)].str.strip()
+            part: wide[plan.at(name)].str.strip().tolist()
             for part, name in (("name", columns.name), ("number", columns.number), ("id", columns.id))
             if name
         }
-        level = wide[plan.at(columns.level_column)].str.strip() if columns.level_column else None
-        known: dict[Hashable, tuple[str | None, str | None, str, str]] = {}
-
-        def resolve(row: int, date: dt.date | None) -> tuple[str | None, str | None, str, str]:
-            given = {part: str(series[row]) for part, series in parts.items()}
-            level_text = str(level[row]) if level is not None else ""
-            key = (*given.values(), level_text, date)
+        level = wide[plan.at(columns.level_column)].str.strip().tolist() if columns.level_column else [""] * len(wide)
+        keys = list(zip(level, *parts.values(), strict=True))
+        known: dict[Hashable, _Found] = {}
+        found = []
+        for row, date in zip(frame["row"], frame["reference_date"], strict=True):
+            key = (keys[row], date)
             if key not in known:
-                known[key] = self._find(given, level_text, date)
-            return known[key]
-
-        found = [resolve(row, date) for row, date in zip(frame["row"], frame["reference_date"], strict=True)]
-        frame["area_column"] = columns.name or columns.number or columns.id
-        if columns.level_column and level is not None:
-            odd_level = ~frame["row"].map(level).isin(list(columns.levels))
-            frame.loc[odd_level, "area_column"] = columns.level_column
-        for position, name in enumerate(("area_id", "area_level", "area_text", "area_problem")):
+                known[key] = self._find(dict(zip(parts, keys[row][1:], strict=True)), keys[row][0], date)
+            found.append(known[key])
+        for position, name in enumerate(("area_id", "area_level", "area_text", "area_problem", "area_column")):
             frame[name] = pd.Series([entry[position] for entry in found], index=frame.index, dtype=object)
 
-    def _find(
-        self, given: dict[str, str], level_text: str, date: dt.date | None
-    ) -> tuple[str | None, str | None, str, str]:
+    def _find(self, given: dict[str, str], level_text: str, date: dt.date | None) -> _Found:
         columns = self.source.layout.area
         assert columns is not None
-        shown = " ".join(filter(None, given.values()))
+        text, heading = " ".join(filter(None, given.values())), str(columns.name or columns.number or columns.id)
         if columns.level_column:
             level = columns.levels.get(level_text)
             if level is None:
                 match = nearest(level_text, columns.levels)
                 hint = f"; meinten Sie »{match[0]}«?" if match else f"; möglich: {', '.join(columns.levels)}"
-                return None, None, shown, f"unbekannte Ebene »{level_text}«{hint}"
+                return None, None, level_text, f"unbekannte Ebene »{shown(level_text)}«{hint}", columns.level_column
             levels = [level]
         else:
             levels = columns.possible_levels()
         if date is None:
-            return "?", None, shown, ""  # the broken date is reported once, not as an unknown area too
+            return "?", None, text, "", heading  # the broken date is reported once, not as an unknown area too
         area, problem = self.directory.find(
             levels,
             date,
@@ -207,7 +200,7 @@ class Reader:
             number=given.get("number", ""),
             area_id=given.get("id", ""),
         )
-        return (area.area_id, area.level, shown, "") if area else (None, None, shown, problem)
+        return (area.area_id, area.level, text, "", heading) if area else (None, None, text, problem, heading)
 
     def _numbers(self, frame: pd.DataFrame) -> None:
         text = frame["read_text"].str.strip()

@@ -1,0 +1,607 @@
+"""What is given out: complete, immutable, readable by others, the same from the same input, whole after any crash."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import frictionless
+import pytest
+import python_calamine
+
+from pipelines import gate
+from pipelines.gate import CHECKSUMS, damaged_release
+from pipelines.init import create_project
+from pipelines.marts import edition as edition_module
+from pipelines.marts.edition import build_edition
+from pipelines.night import Night
+from pipelines.nightly import run_nightly
+from pipelines.paths import Paths
+from pipelines.publishable import NotPublic
+from pipelines.release.feed import TABLES
+from schemas.codes import CODE_LISTS
+from tests.conftest import ROOT, Quiet, run_night
+from tests.test_history import FIRST, NOW, edit, put, release_locks, text_of
+from tests.test_marts import build_city
+
+SOAK = os.environ.get("SOAK") == "1"
+DAY = dt.timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Night:
+    return build_city(tmp_path_factory.mktemp("abgabe") / "Stadt")
+
+
+@pytest.fixture(scope="module")
+def folder(city: Night) -> Path:
+    return city.project.paths.current.resolve()
+
+
+@pytest.fixture(scope="module")
+def con(city: Night) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(str(city.project.paths.public_mart), read_only=True) as connection:
+        yield connection
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+def releases(root: Path) -> list[str]:
+    return sorted(p.name for p in (root / "data/releases").iterdir() if p.is_dir() and not p.is_symlink())
+
+
+def vary(root: Path, unemployed: int) -> None:
+    put(root, text_of(FIRST | {("1", "31.12.2022"): (unemployed, 2400)}))
+
+
+# ---------------------------------------------------------------- the folder
+
+
+def test_folder_has_the_promised_parts(folder: Path) -> None:
+    names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    for name in ("sozialraum.duckdb", "datapackage.json", CHECKSUMS, "katalog/quellen_de.csv"):
+        assert name in names
+    for name in TABLES.values():
+        for ending in (".csv", "_de.csv", ".parquet", ".xlsx"):
+            assert f"{name}{ending}" in names
+    assert {"daten/breit_bezirk_de.csv", "daten/breit_stadt_de.csv"} <= names
+    assert {f"schluessel/{name}.csv" for name in [*CODE_LISTS, "area_level"]} <= names
+    assert all(name == name.lower() and name.isascii() for name in names)
+    assert not [name for name in names if name.endswith((".wal", ".tmp"))]
+
+
+def test_checksums_name_every_file_and_hold(folder: Path) -> None:
+    lines = (folder / CHECKSUMS).read_text(encoding="utf-8").splitlines()
+    listed = dict(reversed(line.split("  ", 1)) for line in lines)
+    expected = digests(folder)
+    del expected[CHECKSUMS]
+    assert listed == expected
+    assert subprocess.run(["sha256sum", "--quiet", "-c", CHECKSUMS], cwd=folder).returncode == 0
+
+
+def test_links_name_the_release_also_after_the_project_moved(tmp_path: Path) -> None:
+    root = tmp_path / "hier"
+    create_project(root, Quiet())
+    night = run_night(root)
+    assert night.publication is not None
+    release_id = night.publication.release_id
+    assert re.fullmatch(r"\d{8}T\d{6}Z-\d{4}", release_id)
+    root = root.rename(tmp_path / "dort")
+    paths = Paths.of(root)
+    assert os.readlink(paths.current) == release_id
+    assert (paths.releases / "aktuell.txt").read_text(encoding="utf-8").strip() == release_id
+    assert paths.public_mart.resolve() == paths.releases / release_id / "sozialraum.duckdb"
+    with duckdb.connect(str(paths.public_mart), read_only=True) as con:
+        assert con.execute("SELECT release_id FROM meta.release").fetchall() == [(release_id,)]
+
+
+def test_older_release_is_never_touched(project: Path) -> None:
+    run_night(project, NOW)
+    (first,) = releases(project)
+    old = project / "data/releases" / first
+    before = digests(old), {p: p.stat().st_mtime_ns for p in old.rglob("*")}
+    vary(project, 121)
+    run_night(project, NOW + DAY)
+    assert (digests(old), {p: p.stat().st_mtime_ns for p in old.rglob("*")}) == before
+    assert len(releases(project)) == 2
+
+
+# ---------------------------------------------------------------- data package
+
+
+def test_datapackage_names_every_data_file_with_size_and_hash(city: Night, folder: Path) -> None:
+    package = json.loads((folder / "datapackage.json").read_text(encoding="utf-8"))
+    listed = {r["path"]: (r["bytes"], r["hash"]) for r in package["resources"]}
+    expected = digests(folder)
+    del expected[CHECKSUMS], expected["datapackage.json"]
+    assert listed == {n: ((folder / n).stat().st_size, f"sha256:{h}") for n, h in expected.items()}
+    assert package["id"] == folder.name
+    assert package["contentHash"] == f"sha256:{city.public.content_hash}"  # type: ignore[union-attr]
+
+
+def test_datapackage_follows_version_2(folder: Path) -> None:
+    package = json.loads((folder / "datapackage.json").read_text(encoding="utf-8"))
+    assert package["$schema"] == "https://datapackage.org/profiles/2.0/datapackage.json"
+    assert "profile" not in package  # version 1's way
+    created = dt.datetime.fromisoformat(package["created"])
+    assert created == NOW
+    assert created.tzinfo is not None
+    assert all({"name", "path"} <= set(licence) for licence in package["licenses"])
+    assert all(isinstance(c["roles"], list) and "role" not in c for c in package["contributors"])
+    names = [r["name"] for r in package["resources"]]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9._-]+", name) for name in names)
+    for resource in package["resources"]:
+        assert not Path(resource["path"]).is_absolute()
+        if resource["path"].endswith(".csv"):
+            assert resource["type"] == "table"
+            columns = {f["name"] for f in resource["schema"]["fields"]}
+            assert set(resource["schema"].get("primaryKey", [])) <= columns
+            assert all(f["type"] in {"string", "number", "integer", "date", "boolean"} for f in resource["schema"]["fields"])
+
+
+def test_frictionless_accepts_every_csv(folder: Path) -> None:
+    package = json.loads((folder / "datapackage.json").read_text(encoding="utf-8"))
+    package["resources"] = [r for r in package["resources"] if r["path"].endswith(".csv")]
+    assert len(package["resources"]) >= 15
+    with frictionless.system.use_context(trusted=True):
+        report = frictionless.Package.from_descriptor(package, basepath=str(folder)).validate()
+    assert report.valid, report.flatten(["title", "rowNumber", "fieldName", "note"])
+
+
+def test_frictionless_notices_a_wrong_code_and_a_double_key(folder: Path, tmp_path: Path) -> None:
+    """The description is strict enough to be of use."""
+    package = json.loads((folder / "datapackage.json").read_text(encoding="utf-8"))
+    package["resources"] = [r for r in package["resources"] if r["path"] == "daten/indikatorwerte.csv"]
+    del package["resources"][0]["hash"], package["resources"][0]["bytes"]
+    lines = (folder / "daten/indikatorwerte.csv").read_text(encoding="utf-8").splitlines()
+    target = tmp_path / "daten/indikatorwerte.csv"
+    target.parent.mkdir()
+    for wrong, problem in (([*lines, lines[1]], "primary-key"), ([lines[0], lines[1].replace(",A,", ",Z,")], "constraint-error")):
+        target.write_text("\n".join(wrong) + "\n", encoding="utf-8")
+        report = frictionless.Package.from_descriptor(package, basepath=str(tmp_path)).validate()
+        assert problem in {row[0] for row in report.flatten(["type"])}
+
+
+# ---------------------------------------------------------------- tables read back
+
+
+def in_duckdb(con: duckdb.DuckDBPyConnection, table: str) -> tuple[list[str], list[str], list[tuple[Any, ...]]]:
+    described = con.execute(f"DESCRIBE mart.{table}").fetchall()
+    rows = con.execute(f"SELECT * FROM mart.{table}").fetchall()
+    return [row[0] for row in described], [row[1] for row in described], rows
+
+
+def read_back(text: str, kind: str, german: bool) -> Any:
+    if text == "":
+        return None
+    if kind == "BOOLEAN":
+        return {"ja": True, "nein": False}[text] if german else {"true": True, "false": False}[text]
+    if kind == "DATE":
+        return dt.date.fromisoformat(text)
+    if kind == "INTEGER":
+        return int(text)
+    if kind == "DOUBLE":
+        assert ("." if german else ",") not in text
+        return float(text.replace(",", ".") if german else text)
+    return text
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("german", [False, True])
+def test_csv_reads_back_as_the_table(con: duckdb.DuckDBPyConnection, folder: Path, table: str, german: bool) -> None:
+    file = folder / f"{TABLES[table]}{'_de' if german else ''}.csv"
+    content = file.read_bytes()
+    assert content.startswith(b"\xef\xbb\xbf") == german
+    assert b"\r" not in content
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        header, *rows = csv.reader(lines, delimiter=";" if german else ",")
+    names, types, expected = in_duckdb(con, table)
+    assert header == names
+    assert [tuple(read_back(c, t, german) for c, t in zip(row, types, strict=True)) for row in rows] == expected
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_workbook_reads_back_as_the_table(con: duckdb.DuckDBPyConnection, folder: Path, table: str) -> None:
+    book = python_calamine.CalamineWorkbook.from_path(str(folder / f"{TABLES[table]}.xlsx"))
+    assert book.sheet_names == ["Daten", "Spalten", "Zeichenerklärung", "Herkunft"]
+    header, *rows = book.get_sheet_by_name("Daten").to_python()
+    names, types, expected = in_duckdb(con, table)
+    assert header == names
+
+    def cell(value: Any, kind: str) -> Any:
+        if value == "":
+            return None
+        if kind == "BOOLEAN":
+            return {"ja": True, "nein": False}[value]
+        assert not (kind == "VARCHAR" and not isinstance(value, str)), "text that became a number loses leading zeros"
+        return value
+
+    assert [tuple(cell(v, t) for v, t in zip(row, types, strict=True)) for row in rows] == expected
+    meanings = dict(book.get_sheet_by_name("Spalten").to_python()[1:])
+    assert set(meanings) == set(names)
+    assert all(meanings.values())
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_parquet_is_the_table(con: duckdb.DuckDBPyConnection, folder: Path, table: str) -> None:
+    names, types, expected = in_duckdb(con, table)
+    file = folder / f"{TABLES[table]}.parquet"
+    described = duckdb.execute(f"DESCRIBE FROM read_parquet('{file}')").fetchall()
+    assert [row[0] for row in described] == names
+    assert [row[1] for row in described] == types
+    assert duckdb.execute(f"FROM read_parquet('{file}')").fetchall() == expected
+
+
+def test_wide_table_shows_rounded_values_and_signs(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    with (folder / "daten/breit_bezirk_de.csv").open(encoding="utf-8-sig", newline="") as lines:
+        rows = list(csv.DictReader(lines, delimiter=";"))
+    found = {(r["Gebiet"], r["Zeitraum"]): r for r in rows}
+    assert found["Südhang", "2022-12-31"]["Titel leerstand"] == "12,3"  # 49 of 400 is 12.25
+    assert found["Altstadt", "2022-12-31"]["Titel leerstand"] == "x"
+    assert found["Mühlenviertel", "2022-12-31"]["Titel leerstand"] == "t"
+    assert found["Mühlenviertel", "2022-12-31"]["Titel sgb2_quote"] == "g"
+    assert found["Südhang", "2023"]["Titel geburtenziffer"] == "g"
+    assert found["Südhang", "2022"]["Titel leerstand"] == ""  # no such figure for a calendar year
+    shown = con.execute(
+        "SELECT gebiet_name, zeitraum, indikator_titel, wert FROM api.indikatorwerte WHERE ebene = 'bezirk' AND wert IS NOT NULL"
+    ).fetchall()
+    for area, period, title, value in shown:
+        assert float(found[area, period][title].replace(",", ".")) == value
+
+
+def test_every_code_in_the_data_is_in_its_list(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    lists = {}
+    for file in (folder / "schluessel").glob("*.csv"):
+        with file.open(encoding="utf-8", newline="") as lines:
+            rows = list(csv.DictReader(lines))
+        assert all(row["code"] and row["bezeichnung_de"] and row["label_en"] for row in rows), file.name
+        lists[file.stem] = {row["code"] for row in rows}
+    columns = con.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'mart' AND data_type = 'VARCHAR'"
+    ).fetchall()
+    checked = 0
+    for table, column in columns:
+        name = {"level": "area_level"}.get(column, column)
+        if name in lists:
+            used = con.execute(f"SELECT DISTINCT {column} FROM mart.{table} WHERE {column} IS NOT NULL").fetchall()
+            assert {code for (code,) in used} <= lists[name], (table, column)
+            checked += 1
+    assert checked >= 15
+
+
+# ---------------------------------------------------------------- same input, same output
+
+
+def test_same_edition_at_the_same_moment_gives_the_same_bytes(project: Path) -> None:
+    found = []
+    for _ in range(2):
+        night = run_night(project, NOW)
+        folder = night.project.paths.current.resolve()
+        package = json.loads((folder / "datapackage.json").read_text(encoding="utf-8"))
+        for resource in package["resources"]:
+            if resource["path"] == "sozialraum.duckdb":
+                del resource["hash"], resource["bytes"]  # DuckDB may lay out the same content differently
+        files = digests(folder)
+        for name in ("sozialraum.duckdb", "datapackage.json", CHECKSUMS):
+            del files[name]
+        found.append((folder.name, package, files))
+        shutil.rmtree(project / "data/releases")
+        shutil.rmtree(project / "data/warehouse")
+    assert found[0] == found[1]
+
+
+def rebuilt(city: Night, target: Path, observation: Path) -> str:
+    meta: dict[str, Any] = {"delivery": [], "check_result": []}
+    return build_edition(city.models, observation, target, meta, release_id="x", commit="y").content_hash
+
+
+def test_content_hash_does_not_depend_on_row_order_release_or_threads(
+    city: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = city.public.content_hash  # type: ignore[union-attr]
+    shuffled = tmp_path / "durcheinander.parquet"
+    duckdb.execute(f"COPY (FROM '{city.observation}' ORDER BY hash(area_id || period)) TO '{shuffled}'")
+    assert rebuilt(city, tmp_path / "a.duckdb", shuffled) == expected
+    connect = edition_module.duckdb.connect
+    monkeypatch.setattr(edition_module.duckdb, "connect", lambda *a, **k: connect(*a, **k, config={"threads": 1}))
+    assert rebuilt(city, tmp_path / "b.duckdb", city.observation) == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "value + 1 AS value",
+        "'E' AS obs_status",
+        "'inferred' AS origin",
+        "'x-0009' AS delivery_ids",
+        "data_as_of + 1 AS data_as_of",
+    ],
+)
+def test_content_hash_changes_with_any_figure(city: Night, tmp_path: Path, change: str) -> None:
+    changed = tmp_path / "anders.parquet"
+    column = change.split()[-1]
+    duckdb.execute(
+        f"COPY (SELECT * REPLACE (CASE WHEN area_id LIKE '%-3' AND period = '2022' THEN {change.rsplit(' AS ', 1)[0]} "
+        f"ELSE {column} END AS {column}) FROM '{city.observation}') TO '{changed}'"
+    )
+    assert rebuilt(city, tmp_path / "a.duckdb", changed) != city.public.content_hash  # type: ignore[union-attr]
+
+
+def test_changed_definition_is_a_new_release_and_a_changed_comment_is_not(project: Path) -> None:
+    run_night(project, NOW)
+    yaml_file = project / "assets/beispiel/defs.yaml"
+    yaml_file.write_text(yaml_file.read_text(encoding="utf-8") + "\n# ein Kommentar\n", encoding="utf-8")
+    again = run_night(project, NOW + DAY)
+    assert again.publication is not None
+    assert not again.publication.new
+    assert len(releases(project)) == 1
+    edit(project, lambda i: i["definition"].update(de="Anders bestimmt."), document="Indicator")
+    changed = run_night(project, NOW + 2 * DAY)
+    assert changed.publication is not None
+    assert changed.publication.new
+    assert len(releases(project)) == 2
+
+
+def test_retention_keeps_the_newest_by_counter_and_the_one_in_force(project: Path) -> None:
+    edit(project, lambda release: release.update(keep=2), topic="release", document="Release")
+    for i in range(4):
+        vary(project, 100 + i)
+        run_night(project, NOW - i * DAY)  # a clock that goes back: the newest release has the oldest time
+    kept = sorted(int(name.rsplit("-", 1)[1]) for name in releases(project))
+    assert kept == [3, 4]
+    assert os.readlink(project / "data/releases/current").endswith("-0004")
+
+
+def test_internal_marts_in_force_survive_a_clock_set_back(project: Path) -> None:
+    paths = Paths.of(project)
+    for i in range(4):
+        vary(project, 100 + i)
+        run_night(project, NOW)
+        for file in paths.internal.glob("internal-*.duckdb"):
+            os.utime(file, (4_000_000_000, 4_000_000_000 + i))
+    assert paths.internal_mart.exists()
+    assert len(list(paths.internal.glob("internal-*.duckdb"))) == 2
+
+
+# ---------------------------------------------------------------- damage
+
+
+@pytest.mark.parametrize("damage", ["changed", "removed", "checksums removed", "folder removed", "link bent", "pointer lost"])
+def test_damage_is_noticed_by_the_gate_and_mended(project: Path, damage: str) -> None:
+    run_night(project, NOW)
+    vary(project, 121)
+    run_night(project, NOW + DAY)
+    paths = Paths.of(project)
+    old, folder = releases(project)[0], paths.current.resolve()
+    assert gate.examine(paths, NOW.date()).unchanged
+    if damage == "changed":
+        file = folder / "daten/indikatorwerte.csv"
+        file.write_bytes(file.read_bytes().replace(b"121", b"111"))
+    elif damage == "removed":
+        (folder / "gebiete/gebiete.csv").unlink()
+    elif damage == "checksums removed":
+        (folder / CHECKSUMS).unlink()
+    elif damage == "folder removed":
+        shutil.rmtree(folder)
+    elif damage == "pointer lost":
+        (paths.releases / "aktuell.txt").unlink()
+    else:
+        paths.current.unlink()
+        paths.current.symlink_to(old)
+    assert not gate.examine(paths, NOW.date()).unchanged
+    night = run_night(project, NOW + 2 * DAY)
+    assert damaged_release(paths.current) is None
+    assert night.publication is not None
+    assert os.readlink(paths.current) == night.publication.release_id
+    assert (paths.releases / "aktuell.txt").read_text(encoding="utf-8").strip() == night.publication.release_id
+    with duckdb.connect(str(paths.public_mart), read_only=True) as con:
+        assert con.execute("FROM api.zeitreihe('arbeitslosenanteil', 'Altstadt') SELECT zaehler").fetchall()[0] == (121,)
+    assert gate.examine(paths, NOW.date()).unchanged
+
+
+# ---------------------------------------------------------------- what must not get out
+
+
+def test_source_that_is_not_public_stops_the_publication_as_a_whole(project: Path) -> None:
+    run_night(project, NOW)
+    paths = Paths.of(project)
+    before, in_force = digests(paths.releases), os.readlink(paths.current)
+    edit(project, lambda source: source.update(publication="internal"))
+    vary(project, 4321)
+    with pytest.raises(NotPublic, match=r"assets/beispiel/defs\.yaml:\d+: Quelle beispiel"):
+        run_night(project, NOW + DAY)
+    release_locks()
+    assert (digests(paths.releases), os.readlink(paths.current)) == (before, in_force)
+    with duckdb.connect(str(paths.internal_mart), read_only=True) as con:
+        rows = con.execute("SELECT count(*) FROM mart.observation WHERE value = 2400 + 0 OR value = 4321").fetchall()
+    assert rows == [(1,)]  # the delivery breaks its contract (4321 of 2400): last good data inside, too
+    assert not gate.examine(paths, NOW.date()).unchanged  # so the next night tries and says so again
+
+
+def test_command_fails_with_1_when_a_source_is_not_public(project: Path) -> None:
+    edit(project, lambda source: source.update(publication="internal"))
+    said = Quiet()
+    assert run_nightly(project, said, NOW) == 1
+    assert any("weder anderswo öffentlich noch konstruiert" in line for line in said.lines)
+    assert releases(project) == []
+    with duckdb.connect(str(Paths.of(project).internal_mart), read_only=True) as con:
+        assert con.execute("SELECT count(*) FROM mart.indicator_value WHERE value = 5").fetchall() == [(1,)]
+
+
+def test_source_that_is_not_public_but_has_nothing_in_force_stops_nothing(project: Path) -> None:
+    edit(project, lambda source: source.update(publication="internal"))
+    (project / "data/raw/beispiel/beispiel.csv").unlink()
+    assert run_night(project).publication is not None
+
+
+def test_internal_project_publishes_nothing_and_is_well(project: Path) -> None:
+    edit(project, lambda source: source.update(publication="internal"))
+    edit(project, lambda release: release.update(internal=True), topic="release", document="Release")
+    night = run_night(project, NOW)
+    assert night.exit_code == 0
+    assert night.publication is None
+    paths = Paths.of(project)
+    assert not paths.current.exists()
+    assert releases(project) == []
+    assert paths.internal_mart.exists()
+    said = Quiet()
+    assert run_nightly(project, said, NOW) == 0
+    assert "internes Projekt" in said.lines[0]
+
+
+# ---------------------------------------------------------------- crashes
+
+
+class Tripwire:
+    """Kills the process, as `kill -9` or a power cut would, just before the nth step that changes a name on disk."""
+
+    def __init__(self, kill_at: int | None) -> None:
+        self.kill_at = kill_at
+        self.steps: list[str] = []
+        for name in ("rename", "replace", "symlink", "mkdir", "rmdir", "unlink"):
+            setattr(os, name, self._watch(name, getattr(os, name)))
+
+    def _watch(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*arguments: Any, **options: Any) -> Any:
+            if name != "unlink" or os.path.lexists(arguments[0]) or "dir_fd" in options:
+                if len(self.steps) == self.kill_at:
+                    os._exit(9)
+                self.steps.append(f"{name} {arguments[0]}")
+            return real(*arguments, **options)
+
+        return step
+
+
+def publish_and_die(root: Path, kill_at: int | None, report: Path | None = None) -> None:
+    """A whole night whose publishing step is killed."""
+    night = Night.begin(root, lambda text: None, NOW + 10 * DAY)
+    night.intake()
+    night.build()
+    night.protect()
+    wire = Tripwire(kill_at)
+    night.publish()
+    if report:
+        report.write_text(json.dumps(wire.steps), encoding="utf-8")
+
+
+def judge(root: Path, expected: list[int], before: str) -> dict[str, Any]:
+    """After a crash: what readers see. After the next night: what is there."""
+    paths = Paths.of(root)
+    link = os.readlink(paths.current) if paths.current.is_symlink() else None
+    seen = {"in force": link, "whole": link is None or damaged_release(paths.current) is None}
+    pid = fork(lambda: run_night(root, NOW + 11 * DAY))
+    seen["next night"] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    seen["left"] = sorted(
+        p.relative_to(root).as_posix()
+        for p in (root / "data").rglob("*")
+        if p.name.startswith((".neu-", ".pending")) or (p.is_symlink() and not p.exists())
+    )
+    seen["broken"] = [name for name in releases(root) if damaged_release(paths.releases / name) is not None]
+    seen["counters"] = [int(name[-4:]) for name in releases(root)]
+    seen["pointer"] = (paths.releases / "aktuell.txt").read_text(encoding="utf-8").strip() == os.readlink(paths.current)
+    seen["unchanged"] = gate.examine(paths, NOW.date()).unchanged
+    seen["old or new"] = link in (before or None, os.readlink(paths.current))
+    return seen
+
+
+def fork(work: Callable[[], Any]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os._exit(0)
+        except BaseException:  # noqa: BLE001 - the parent reads the exit code
+            traceback.print_exc()
+            os._exit(1)
+    return pid
+
+
+def crash_server(workspace: Path, base: Path, step: int) -> None:
+    """Own process that forks before DuckDB has started any thread: every `step`th crash point, then the next night."""
+    import pandas
+    import pandera.pandas
+    import pyarrow.parquet
+    import sqlglot.lineage  # noqa: F401 - loaded once, for all forks
+
+    counted = workspace / "gezaehlt"
+    shutil.copytree(base, counted, symlinks=True)
+    pid = fork(lambda: publish_and_die(counted, None, workspace / "steps.json"))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    steps = json.loads((workspace / "steps.json").read_text(encoding="utf-8"))
+    current = base / "data/releases/current"
+    before = os.readlink(current) if current.is_symlink() else ""
+
+    def some(first: int) -> None:
+        for point in list(range(0, len(steps), step))[first::2]:
+            root = workspace / f"punkt-{point}"
+            shutil.copytree(base, root, symlinks=True)
+            pid = fork(lambda root=root, point=point: publish_and_die(root, point))  # type: ignore[misc]
+            died = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            result = judge(root, [], before) | {"died": died, "step": steps[point]}
+            (workspace / f"{point}.json").write_text(json.dumps(result), encoding="utf-8")
+            shutil.rmtree(root)
+
+    workers = [fork(lambda half=half: some(half)) for half in (0, 1)]  # type: ignore[misc]
+    for worker in workers:
+        assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
+
+
+def crash_everywhere(workspace: Path, base: Path, counters: list[int], step: int) -> list[dict[str, Any]]:
+    code = "import sys; from pathlib import Path; from tests.test_release import crash_server as c; "
+    code += "c(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))"
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(workspace), str(base), str(step)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert run.returncode == 0, run.stderr
+    results = [json.loads(p.read_text(encoding="utf-8")) for p in workspace.glob("[0-9]*.json")]
+    for result in results:
+        assert result["died"] == 9, result
+        assert result["whole"], result
+        assert result["old or new"], result
+        assert result["next night"] == 0, result
+        assert result["left"] == [], result
+        assert result["broken"] == [], result
+        assert result["counters"] == counters, result
+        assert result["pointer"], result
+        assert result["unchanged"], result
+    return results
+
+
+@pytest.mark.parametrize("before", ["nothing published yet", "two releases, one to be retired"])
+def test_crash_at_any_point_leaves_a_whole_release_and_the_next_run_repairs(tmp_path: Path, before: str) -> None:
+    base = tmp_path / "vorher"
+    create_project(base, Quiet())
+    counters = [1]
+    if before.startswith("two"):
+        edit(base, lambda release: release.update(keep=2), topic="release", document="Release")
+        for i in range(2):
+            vary(base, 130 + i)
+            run_night(base, NOW + i * DAY)
+        vary(base, 140)
+        counters = [2, 3]
+    step = 1 if SOAK else 5
+    results = crash_everywhere(tmp_path, base, counters, step)
+    assert len(results) >= (20 if SOAK else 4)
