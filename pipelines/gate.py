@@ -17,6 +17,7 @@ from pipelines.paths import Paths
 
 LARGE = 50 * 1024 * 1024
 CHECKSUMS = "pruefsummen.sha256"
+POINTER = "aktuell.txt"
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,18 @@ def whats_broken(paths: Paths, record: dict[str, Any]) -> str | None:
         return None
     if not paths.current.is_symlink() or os.readlink(paths.current) != record["release_id"]:
         return "data/releases/current zeigt nicht auf die letzte Veröffentlichung"
+    if _pointer(paths) != record["release_id"]:
+        return f"data/releases/{POINTER} nennt nicht die letzte Veröffentlichung"
     if not paths.public_mart.exists():
         return "data/warehouse/sozialraum.duckdb fehlt"
     return damaged_release(paths.current)
+
+
+def _pointer(paths: Paths) -> str | None:
+    try:
+        return (paths.releases / POINTER).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return None
 
 
 def damaged_release(folder: Path) -> str | None:

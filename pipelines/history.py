@@ -60,8 +60,8 @@ class Delivery:
         """Raise DamagedArchive unless the archived bytes are those that were received."""
         if not self.file.is_file() or sha256_file(self.file) != self.sha256:
             raise DamagedArchive(
-                f"Archiv beschädigt: die Bytes der Lieferung {self.delivery_id} ({self.name}) fehlen oder sind verändert; "
-                "bitte data/history aus der Sicherung wiederherstellen"
+                f"Archiv beschädigt: die Bytes der Lieferung {self.delivery_id} ({self.name}) fehlen oder sind "
+                "verändert; bitte data/history aus der Sicherung wiederherstellen"
             )
 
 

@@ -282,7 +282,7 @@ def _category_totals(con: duckdb.DuckDBPyConnection, project: Project) -> None:
 
 
 def _form(con: duckdb.DuckDBPyConnection, measure: Measure) -> None:
-    """A declared sum over categories and, if asked for, over consecutive periods (a year apart) ending with the named."""
+    """A declared sum over categories and, if asked for, over consecutive periods (a year apart) up to the one named."""
     formed = measure.formed
     assert formed is not None
     if formed.periods == 1:

@@ -354,8 +354,10 @@ def test_part_above_its_whole_is_a_finding(city: Night, con: duckdb.DuckDBPyConn
         "leerstand: in 99999000-BZ-1 zum 2023-12-31 ist der Zähler größer als der Nenner, kein Wert gebildet",
         "leerstand: in 99999000-BZ-2 zum 2022-12-31 ist der Zähler größer als der Nenner, kein Wert gebildet",
     ]
-    failed = con.execute("SELECT subject, rule FROM meta.check_result WHERE NOT passed").fetchall()
-    assert failed == [("indicator_value", "zaehler_nicht_ueber_nenner")]
+    sql = "SELECT subject, rule FROM meta.check_result WHERE NOT passed"
+    with duckdb.connect(str(city.project.paths.internal_mart), read_only=True) as inside:
+        assert inside.execute(sql).fetchall() == con.execute(sql).fetchall()
+    assert con.execute(sql).fetchall() == [("indicator_value", "zaehler_nicht_ueber_nenner")]
 
 
 def test_count_without_denominator(con: duckdb.DuckDBPyConnection) -> None:

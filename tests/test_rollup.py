@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from pipelines.rollup import Gap, build_observation
 from schemas.documents import Measure, Source
 from schemas.yaml_source import Parsed
 
+SOAK = os.environ.get("SOAK") == "1"
 STAR, GONE = "*", "-"
 Y22, Y23 = dt.date(2022, 12, 31), dt.date(2023, 12, 31)
 Figure = tuple[Any, ...]
@@ -662,7 +664,8 @@ def expected_sum(parts: Iterable[tuple[Any, Fraction]]) -> tuple[Any, str]:
     return sum(Fraction(v) * w for v, (_, w) in zip(values, listed, strict=True)), "E" if estimated else "A"
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.soak
+@settings(max_examples=300 if SOAK else 12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cities(), st.integers(0, 1000))
 def test_any_hierarchy_equals_an_independent_roll_up(tmp_path: Path, city: Any, seed: int) -> None:
     parents, tenths, given_cells = city
@@ -705,7 +708,8 @@ def test_any_hierarchy_equals_an_independent_roll_up(tmp_path: Path, city: Any, 
     assert again.file.read_bytes() == before
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.soak
+@settings(max_examples=150 if SOAK else 10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.dictionaries(

@@ -83,8 +83,7 @@ class Judge:
     # ------------------------------------------------------------ cells and rows
 
     def _cells(self, chunk: pd.DataFrame) -> None:
-        kinds = chunk["measure_id"].map({m.id: m.kind == "count" for m in self.measures.values()})
-        chunk["whole"] = kinds.fillna(False).astype(bool)
+        chunk["whole"] = chunk["measure_id"].isin([m.id for m in self.measures.values() if m.kind == "count"])
         for bound in ("minimum", "maximum"):
             limits = {m.id: getattr(m, bound) for m in self.measures.values()}
             chunk[bound] = chunk["measure_id"].map(limits).astype(float)

@@ -92,14 +92,14 @@ def _rows(records: Iterator[Row], names: list[str], form: Format, findings: Find
         if len(cells) > width:
             surplus = [cell for cell in cells[width:] if cell.strip()]
             if surplus:
-                message = f"Die Zeile hat {len(cells)} Zellen, die Kopfzeile {width} Spalten"
+                message = f"Die Zeile hat {_counted(len(cells))}, die Kopfzeile {width}"
                 place = next(i for i, cell in enumerate(cells, 1) if i > width and cell.strip())
                 findings.add("zeile_zu_lang", message, f"{width} Zellen", line=row.line, column=place, value=surplus[0])
                 continue
             cells = cells[:width]
         if len(cells) < width:
             if form.short_rows == "error":
-                message = f"Die Zeile hat nur {len(cells)} Zellen, es fehlt ab Spalte »{names[len(cells)]}«"
+                message = f"Die Zeile hat nur {_counted(len(cells))}, es fehlt ab Spalte »{names[len(cells)]}«"
                 findings.add(
                     "zeile_zu_kurz",
                     message,
@@ -111,6 +111,10 @@ def _rows(records: Iterator[Row], names: list[str], form: Format, findings: Find
                 continue
             cells = cells + [""] * (width - len(cells))
         yield Row(row.line, cells)
+
+
+def _counted(cells: int) -> str:
+    return "1 Zelle" if cells == 1 else f"{cells} Zellen"
 
 
 def _records(path: Path, form: Format, findings: Findings) -> Iterator[Row]:
@@ -126,7 +130,9 @@ def _records(path: Path, form: Format, findings: Findings) -> Iterator[Row]:
                 return
             except csv.Error as error:
                 long = "limit" in str(error)
-                message = "Eine Zelle ist überlang" if long else "Ein Anführungszeichen hat kein Gegenstück"
+                message = (
+                    "Eine Zelle ist überlang" if long else "Ein Anführungszeichen steht falsch oder hat kein Gegenstück"
+                )
                 expected = f"Zellen unter {csv.field_size_limit()} Zeichen, Anführungszeichen paarweise"
                 text = f"{message}; ab dieser Zeile ist die Datei nicht lesbar"
                 findings.add("datei_lesbar", text, expected, line=line)

@@ -204,7 +204,7 @@ class Reader:
 
     def _numbers(self, frame: pd.DataFrame) -> None:
         text = frame["read_text"].str.strip()
-        meaning = text.map(self.source.symbols)
+        meaning = text.map(self.source.symbols).astype(object)
         form = self.source.format
         if form.thousands == " ":
             text = text.str.replace(_NARROW_BLANKS, " ", regex=True)

@@ -1,4 +1,4 @@
-"""Publishes: an immutable folder, then one atomic swap of a link. A crash at any point leaves the last release whole."""
+"""Publishes: an immutable folder, then one atomic swap of a link. After a crash at any point a whole release holds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.files import TEMPORARY, point_link, read_json, sha256_file, sync_folder, sync_tree, write_text
-from pipelines.gate import CHECKSUMS, damaged_release
+from pipelines.gate import CHECKSUMS, POINTER, damaged_release
 from pipelines.marts.edition import Edition
 from pipelines.marts.models import Models
 from pipelines.paths import Paths
@@ -18,7 +18,6 @@ from pipelines.release.datapackage import write_datapackage
 from pipelines.release.feed import write_feed
 
 DATABASE = "sozialraum.duckdb"
-POINTER = "aktuell.txt"
 PENDING = ".pending"
 _ID = re.compile(r"^\d{8}T\d{6}Z-(\d{4,})$")
 
