@@ -27,4 +27,4 @@ def serve(root: Path, port: int, voice: Voice) -> int:
     os.chdir(Path(__file__).resolve().parent.parent)  # dg looks for pyproject.toml here
     os.environ |= {PROJECT_VARIABLE: str(paths.root), "VIRTUAL_ENV": sys.prefix}
     voice.say(f"http://127.0.0.1:{port} (Ende mit Strg+C)")
-    os.execv(command, [str(command), "dev", "-h", "127.0.0.1", "-p", str(port)])
+    return os.execv(command, [str(command), "dev", "-h", "127.0.0.1", "-p", str(port)])

@@ -7,7 +7,6 @@ the name. Its place in the order is a sequence number, never a clock.
 from __future__ import annotations
 
 import datetime as dt
-import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -314,8 +313,3 @@ def _receipt(delivery: Delivery) -> dict[str, Any]:
         "reasons": [],
         "rules": None,
     }
-
-
-def safe_name(name: str) -> str:
-    """A received file's name as part of a path of ours."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name)[:80]

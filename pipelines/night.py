@@ -87,7 +87,7 @@ class Night:
                     self.say(f"{source.id}: {delivery.name} ist neu ({delivery.delivery_id})")
                 for delivery in state.outstanding:
                     page = self.project.paths.relative(report_paths(self.project, delivery)[0])
-                    count = len(state.failures[delivery.delivery_id])
+                    count = state.failure_counts[delivery.delivery_id]
                     self.say(f"{source.id}: {delivery.name} ZURÜCKGEWIESEN, {count} Beanstandungen, siehe {page}")
                 for note in state.notes:
                     self.say(f"{source.id}: Hinweis: {note}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pandas as pd
 import pandera.pandas as pa
 
@@ -20,6 +22,7 @@ def _not_over(frame: pd.DataFrame) -> pd.Series:
     return ~(frame["value"] > frame["maximum"])
 
 
+@functools.cache
 def reading_schema() -> pa.DataFrameSchema:
     """Schema of a chunk of figures.
 

@@ -15,6 +15,7 @@ import urllib.request
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import pytest
 
 from pipelines import lock
@@ -174,10 +175,9 @@ def test_topic_added_and_removed_without_trace(project: Path) -> None:
     current = project / "data/releases/current"
     assert "wohngeld_haushalte" in (current / "daten/indikatorwerte.csv").read_text(encoding="utf-8")
     assert "Haushalte mit Wohngeld" in (current / "daten/breit_bezirk_de.csv").read_text(encoding="utf-8-sig")
-    profile = "import duckdb,sys; c=duckdb.connect(sys.argv[1], read_only=True); print(c.execute(\"SELECT wohngeld_haushalte__value FROM mart.area_profile WHERE name='Altstadt'\").fetchone()[0])"
-    database = project / "data/warehouse/sozialraum.duckdb"
-    run = subprocess.run([sys.executable, "-c", profile, database], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "17.0"
+    with duckdb.connect(str((current / "sozialraum.duckdb").resolve()), read_only=True) as con:
+        profile = con.execute("SELECT wohngeld_haushalte__value FROM mart.area_profile WHERE name = 'Altstadt'")
+        assert profile.fetchall() == [(17.0,)]
     shutil.rmtree(project / "assets/wohngeld")
     shutil.rmtree(project / "data/raw/wohngeld")
     assert keys(project) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from pathlib import Path
 
 import duckdb
@@ -142,8 +143,8 @@ class Judge:
     # ------------------------------------------------------------ the file as a whole
 
     def _whole(self, target: Path) -> None:
-        with duckdb.connect() as con:
-            con.execute(f"CREATE VIEW reading AS SELECT * FROM read_parquet('{_quoted(target)}')")
+        with scratch_database().cursor() as con:
+            con.execute(f"CREATE OR REPLACE TEMP VIEW reading AS SELECT * FROM read_parquet('{_quoted(target)}')")
             self._once(con)
             if not self.findings.rules & _ROWS_LOST:
                 self._complete(con)
@@ -154,7 +155,7 @@ class Judge:
         """No figure twice; a row that comes a second time is said once, whatever the number of its figures."""
         con.execute(
             """
-            CREATE TEMP TABLE doubled AS
+            CREATE OR REPLACE TEMP TABLE doubled AS
             SELECT line, first, area_id,
                    list(ROW(measure_id, category, period, "column", column_name) ORDER BY "column") AS figures
             FROM (
@@ -259,6 +260,12 @@ class Judge:
                 column_name=name,
                 value=text,
             )
+
+
+@functools.cache
+def scratch_database() -> duckdb.DuckDBPyConnection:
+    """A database in memory for the rules over whole files; made once, opening one costs more than a small file."""
+    return duckdb.connect()
 
 
 def german(value: float) -> str:

@@ -24,6 +24,7 @@ class SourceState:
     notes: list[str] = field(default_factory=list)
     figures: int = 0
     failures: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    failure_counts: dict[str, int] = field(default_factory=dict)
     missed: dt.date | None = None
     next_due: dt.date | None = None
 
@@ -76,7 +77,6 @@ def current_state(project: Project, source: Source, today: dt.date) -> SourceSta
         if name not in known:
             file, line = project.place(source)
             state.notes.append(f"{file}:{line}: die Lieferung {name} gibt es (noch) nicht")
-    totals: dict[str, int] = {}
     for delivery in history.deliveries(source.id):
         verdict = _verdict(project, source, delivery, rules)
         reasons = [f"{f['rule']} (Zeile {f['line']})" if f["line"] else f["rule"] for f in verdict["failures"]]
@@ -84,14 +84,14 @@ def current_state(project: Project, source: Source, today: dt.date) -> SourceSta
         state.deliveries.append(decided)
         if decided.decision == "rejected":
             state.failures[decided.delivery_id] = verdict["failures"]
-            totals[decided.delivery_id] = verdict["failure_count"]
+            state.failure_counts[decided.delivery_id] = verdict["failure_count"]
         else:
             state.figures += verdict["figures"]
     state.missed, state.next_due = overdue(state.deliveries, source, today)
     waiting = {d.delivery_id for d in state.outstanding}
     for delivery in state.deliveries:
         if delivery.delivery_id in waiting:
-            failures, total = state.failures[delivery.delivery_id], totals[delivery.delivery_id]
+            failures, total = state.failures[delivery.delivery_id], state.failure_counts[delivery.delivery_id]
             write_report(project, source, delivery, failures, total)
     return state
 
