@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,14 @@ def take_fingerprint(paths: Paths, known: dict[str, Any] | None = None) -> dict[
         "Eingang (data/raw)": _tree(paths.inbox, known or {}),
         "Beschreibung (assets)": _tree(paths.assets, {}),
         "Archiv (data/history)": _receipts(paths.history),
-        "Programm": sha256_text(_tree(code, {}), _tree(code.parent / "schemas", {})),
+        "Programm": sha256_text(_tree(code, {}), _tree(code.parent / "schemas", {}), *_libraries()),
     }
+
+
+def _libraries() -> list[str]:
+    """Installed packages with their versions, as the names of their folders tell: cheaper than asking each."""
+    folder = Path(sysconfig.get_path("purelib"))
+    return sorted(path.name for path in folder.glob("*.dist-info"))
 
 
 def large_files(paths: Paths) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,11 @@ class DamagedArchive(Exception):
 
 @dataclass(frozen=True)
 class Delivery:
-    """One received file. `night` counts the runs in which something arrived, over all sources."""
+    """One received file.
+
+    `night` counts the runs in which something arrived, over all sources; `slices` are the measures, periods and levels
+    it supplied when it was last accepted (`measure|period|level`).
+    """
 
     source: str
     seq: int
@@ -39,6 +44,7 @@ class Delivery:
     decision: str | None = None
     reasons: tuple[str, ...] = ()
     rules: str | None = None
+    slices: frozenset[str] = frozenset()
 
     @property
     def delivery_id(self) -> str:
@@ -106,6 +112,7 @@ class History:
                     decision=receipt.get("decision"),
                     reasons=tuple(receipt.get("reasons", ())),
                     rules=receipt.get("rules"),
+                    slices=frozenset(receipt.get("slices", ())),
                 )
             )
         return sorted(found, key=lambda d: d.seq)
@@ -199,18 +206,44 @@ class History:
         sync_folder(folder.parent)
         return delivery
 
-    def decide(self, delivery: Delivery, decision: str, reasons: list[str], rules: str) -> Delivery:
+    def decide(
+        self, delivery: Delivery, decision: str, reasons: list[str], rules: str, slices: Iterable[str] = ()
+    ) -> Delivery:
         """Note a decision (accepted or rejected) in the receipt; earlier decisions under other rules are kept."""
         path = delivery.folder / RECEIPT
         receipt: dict[str, Any] = read_json(path)
-        reasons = reasons[:MAX_REASONS]
-        before = {key: receipt.get(key) for key in ("decision", "reasons", "rules")}
-        if before != {"decision": decision, "reasons": reasons, "rules": rules}:
+        new = {"decision": decision, "reasons": reasons[:MAX_REASONS], "rules": rules}
+        before = {key: receipt.get(key) for key in new}
+        if decision == "accepted":
+            new["slices"] = sorted(slices)
+        if {key: receipt.get(key) for key in new} != new:
             if before["decision"] is not None:
                 receipt.setdefault("earlier_decisions", []).append(before)
-            receipt |= {"decision": decision, "reasons": reasons, "rules": rules}
+            receipt |= new
             write_json(path, receipt)
-        return Delivery(**{**delivery.__dict__, "decision": decision, "reasons": tuple(reasons), "rules": rules})
+        return replace(
+            delivery,
+            decision=decision,
+            reasons=tuple(new["reasons"]),
+            rules=rules,
+            slices=frozenset(receipt.get("slices", ())),
+        )
+
+
+class PublishedLedger:
+    """Which releases were ever published; outlives the folders of old releases."""
+
+    def __init__(self, paths: Paths) -> None:
+        """Read nothing yet."""
+        self.file = paths.history / "veroeffentlichungen.json"
+
+    def ids(self) -> list[str]:
+        """Ids of all releases ever published, oldest first."""
+        return [entry["release_id"] for entry in read_json(self.file) or []]
+
+    def add(self, release_id: str, content_hash: str) -> None:
+        """Note a release that is in force now."""
+        write_json(self.file, [*(read_json(self.file) or []), {"release_id": release_id, "content_hash": content_hash}])
 
 
 def outstanding(deliveries: list[Delivery], source: Source) -> list[Delivery]:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from pipelines import gate, lock
 from pipelines.files import point_link, read_json, remove_leftovers, write_json, write_text
-from pipelines.history import History
+from pipelines.history import History, PublishedLedger
 from pipelines.intake.report import report_paths
-from pipelines.intake.run import SourceState, current_state, take_in
+from pipelines.intake.run import SourceState, current_state, refuse_lost, take_in
 from pipelines.marts.edition import Edition, build_edition, figure_marks
 from pipelines.marts.models import Models
 from pipelines.paths import Paths
@@ -112,7 +112,7 @@ class Night:
     @cached_property
     def release_id(self) -> str:
         """Id under which this night will publish, if it does."""
-        return next_release_id(self.project.paths, self.now)
+        return next_release_id(self.project.paths, self.now, PublishedLedger(self.project.paths).ids())
 
     @property
     def observation(self) -> Path:
@@ -123,6 +123,7 @@ class Night:
         """Observation and internal marts; the internal file is put in force in one step."""
         self.say("Schritt 2 von 4: Zahlen zusammenführen, interne Auswertung bauen")
         states = self.all_states()
+        refuse_lost(self.project, states.values())
         self.gaps = build_observation(self.project, states, self.observation)
         paths = self.project.paths
         building = paths.internal / ".neu-internal.duckdb"
@@ -198,6 +199,8 @@ class Night:
             self.say("Schritt 4 von 4: veröffentlichen")
             paths = self.project.paths
             self.publication = publish(self.models, self.public, self.release_id, self.now)
+            if self.publication.new:
+                PublishedLedger(paths).add(self.publication.release_id, self.publication.content_hash)
             for name in retire(paths, self.project.release.keep):
                 self.say(f"Alte Veröffentlichung entfernt: {name}")
         self._record()

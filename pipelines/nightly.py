@@ -62,7 +62,6 @@ def _repeat(record: dict[str, Any], voice: Voice) -> int:
 
 
 def _run(paths: Paths, voice: Voice, now: dt.datetime | None) -> int:
-    gc.disable()  # importing makes millions of objects that stay; collecting meanwhile costs a quarter of the start
     from pipelines.night import Night
     from pipelines.project import ConfigError
 
@@ -109,7 +108,9 @@ def _execute(night: Night, paths: Paths) -> str:
     adopt(run_id, night)
     try:
         job = project_definitions(paths.root).resolve_job_def(JOB)
-        gc.enable()
+        if not gc.isenabled():  # what is loaded by now stays until the process ends: no collection needs to look at it
+            gc.freeze()
+            gc.enable()
         with dg.DagsterInstance.get() as instance:
             fail_dead_runs(instance, run_id)
             job.execute_in_process(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -132,8 +133,9 @@ class Project:
         return sha256_text(*[repr(area) for area in self.directory.areas.values()])
 
 
+@functools.cache
 def _code_rules() -> str:
-    """Hash over the code that reads and checks deliveries."""
+    """Hash over the code that reads and checks deliveries, as it was when this process first asked."""
     here = Path(__file__).resolve().parent
     intake, schemas = sorted((here / "intake").glob("*.py")), sorted((here.parent / "schemas").glob("*.py"))
     files = [*intake, here / "areas.py", here / "periods.py", *schemas]
@@ -221,6 +223,7 @@ class _Checks:
 
     def run(self) -> list[Problem]:
         self._unique()
+        self._titles()
         for parsed in self.project.parsed:
             document = parsed.document
             if isinstance(document, Source):
@@ -247,6 +250,17 @@ class _Checks:
                 first = f"{seen[key].file}:{seen[key].line('id')}"
                 self.problems.append(Problem(parsed.file, parsed.line("id"), f"id »{name}« gibt es schon in {first}"))
             seen[key] = parsed
+
+    def _titles(self) -> None:
+        """Titles head the columns of wide tables: no two indicators may share one."""
+        seen: dict[str, str] = {}
+        for parsed in self.project.parsed:
+            if isinstance(parsed.document, Indicator):
+                title = parsed.document.title.de
+                if title in seen and seen[title] != parsed.document.id:  # the same id twice is said elsewhere
+                    text = f"der Indikator {seen[title]} heißt auch »{title}«; jeder Name einmal"
+                    self.problems.append(Problem(parsed.file, parsed.line("title"), text))
+                seen[title] = parsed.document.id
 
     def _unknown(self, parsed: Parsed, path: tuple[str | int, ...], what: str, name: str, known: Iterable[str]) -> None:
         match = nearest(name, known)

@@ -17,11 +17,12 @@ import yaml
 
 from pipelines import gate, history, lock
 from pipelines.files import sha256_file
+from pipelines.intake.run import RulesConflict
 from pipelines.night import Night
 from pipelines.nightly import run_nightly
 from pipelines.paths import Paths
 from pipelines.rollup import build_observation
-from tests.conftest import Quiet, run_night
+from tests.conftest import Quiet, run_night, sozialraum
 
 NOW = dt.datetime(2026, 3, 2, 4, 0, tzinfo=dt.UTC)
 AREAS = {"1": "Altstadt", "2": "Mühlenviertel", "3": "Südhang"}
@@ -126,6 +127,11 @@ def test_receipt_says_what_arrived_and_what_was_decided(project: Path) -> None:
         "decision": "accepted",
         "reasons": [],
         "rules": night.project.rules_of(night.project.sources["beispiel"]),
+        "slices": [
+            f"{measure}|{day}|bezirk"
+            for measure in ("arbeitslose", "einwohner_15_64")
+            for day in ("2022-12-31", "2023-12-31")
+        ],
     }
 
 
@@ -362,12 +368,12 @@ def test_yaml_correction_changes_the_value_and_no_byte(project: Path) -> None:
     assert receipt["rules"] != receipt["earlier_decisions"][0]["rules"]
 
 
-def test_correction_whose_expected_text_is_not_there_rejects(project: Path) -> None:
+def test_correction_whose_expected_text_is_not_there_stops_the_night(project: Path) -> None:
     half_night(project)
     correct(project, "beispiel-0001", 2, "999", "102")
-    night = half_night(project)
-    assert night.exit_code == 3
-    assert receipts(project)[0]["decision"] == "rejected"
+    with pytest.raises(RulesConflict, match="beispiel-0001"):
+        run_night(project)
+    assert receipts(project)[0]["decision"] == "accepted"
 
 
 def test_mended_layout_accepts_a_file_once_rejected(project: Path) -> None:
@@ -528,6 +534,7 @@ def second_source(root: Path) -> None:
     content = (root / "assets/beispiel/defs.yaml").read_text(encoding="utf-8")
     for old, new in (
         ("id: beispiel", "id: zweite"),
+        ("de: Arbeitslosenanteil an", "de: Zweiter Anteil an"),
         ("[beispiel]", "[zweite]"),
         ("arbeitslose", "leser"),
         ("einwohner_15_64", "personen"),
@@ -716,3 +723,50 @@ def test_each_of_several_due_days_a_year_wants_its_delivery(project: Path) -> No
     assert half_night(project, at("2026-08-01")).states["beispiel"].missed == dt.date(2026, 7, 31)
     put(project, text_of({(n, "30.06.2026"): (1, 1000) for n in AREAS}), "juni.csv")
     assert half_night(project, at("2026-08-02")).states["beispiel"].missed is None
+
+
+# ---------------------------------------------------------------- rules that would lose accepted deliveries
+
+
+def test_changed_rules_never_lose_accepted_figures(project: Path) -> None:
+    first = run_night(project)
+    yaml = project / "assets/beispiel/defs.yaml"
+    good = yaml.read_text(encoding="utf-8")
+    yaml.write_text(good.replace("name: Bezirk, level: bezirk", "name: Bezirke, level: bezirk"), encoding="utf-8")
+    for _ in range(2):  # refused again as long as it stands so
+        with pytest.raises(RulesConflict, match=r"(?s)beispiel/defs\.yaml:\d+: beispiel-0001.*Abhilfe"):
+            run_night(project)
+    assert (project / "data/releases/current").resolve().name == first.publication.release_id
+    yaml.write_text(good, encoding="utf-8")
+    again = run_night(project)
+    assert again.findings == []
+    assert again.publication.release_id == first.publication.release_id
+
+
+def test_changed_rules_may_reject_what_is_retracted(project: Path) -> None:
+    run_night(project)
+    yaml = project / "assets/beispiel/defs.yaml"
+    text = yaml.read_text(encoding="utf-8").replace("name: Bezirk, level: bezirk", "name: Gebiet, level: bezirk")
+    retracted = "\n  retracted: [{delivery: beispiel-0001, reason: alter Aufbau, on: 2026-01-02, by: Datenteam}]\n---"
+    yaml.write_text(text.replace("\n---", retracted, 1), encoding="utf-8")
+    file = project / "data/raw/beispiel/beispiel.csv"
+    file.write_text(file.read_text(encoding="utf-8").replace("Bezirk;", "Gebiet;"), encoding="utf-8")
+    assert run_night(project).findings == []
+
+
+def test_command_says_what_changed_rules_would_lose(project: Path) -> None:
+    assert sozialraum("nightly", "--project", project).returncode == 0
+    yaml = project / "assets/beispiel/defs.yaml"
+    yaml.write_text(yaml.read_text(encoding="utf-8").replace("Einwohner 15-64,", "Einwohner,"), encoding="utf-8")
+    run = sozialraum("nightly", "--project", project)
+    assert run.returncode == 1
+    assert "beispiel-0001" in run.stderr
+    assert "unverändert in Kraft" in run.stderr
+    assert "Traceback" not in run.stderr + run.stdout
+
+
+def test_release_counter_outlives_deleted_releases(project: Path) -> None:
+    first = run_night(project).publication.release_id
+    shutil.rmtree(project / "data/releases")
+    second = run_night(project).publication.release_id
+    assert int(second.split("-")[1]) == int(first.split("-")[1]) + 1

@@ -317,6 +317,7 @@ def test_same_edition_at_the_same_moment_gives_the_same_bytes(project: Path) -> 
         found.append((folder.name, package, files))
         shutil.rmtree(project / "data/releases")
         shutil.rmtree(project / "data/warehouse")
+        (project / "data/history/veroeffentlichungen.json").unlink()  # else the second release is the second
     assert found[0] == found[1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime as dt
 import functools
 from pathlib import Path
@@ -62,13 +63,15 @@ class Judge:
         self.directory = directory
         self.measures = measures
         self.findings = Findings()
+        self.slices: set[tuple[str, str, str]] = set()
         self.reader = Reader(source, directory, measures, self.findings)
 
     def read(self, path: Path, file_name: str, corrections: list[Correction], target: Path) -> int:
         """Read and check a file; write its figures to `target` (Parquet) whether or not rules are broken.
 
         Returns:
-            Number of figures. `findings` holds everything that is wrong, all at once.
+            Number of figures. `findings` holds everything that is wrong, all at once; `slices` the measures, periods
+            and levels found.
         """
         count = 0
         with pq.ParquetWriter(target, READING, compression="zstd") as writer:
@@ -77,6 +80,7 @@ class Judge:
                 chunk["period_type"] = self.source.layout.period.type
                 writer.write_table(pa.Table.from_pandas(chunk[READING.names], READING, preserve_index=False))
                 count += len(chunk)
+                self.slices |= set(chunk[["measure_id", "period", "area_level"]].itertuples(index=False, name=None))
         if count:
             self._whole(target)
         return count
@@ -265,7 +269,9 @@ class Judge:
 @functools.cache
 def scratch_database() -> duckdb.DuckDBPyConnection:
     """A database in memory for the rules over whole files; made once, opening one costs more than a small file."""
-    return duckdb.connect()
+    database = duckdb.connect()
+    atexit.register(database.close)
+    return database
 
 
 def german(value: float) -> str:

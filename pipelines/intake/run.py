@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipelines.files import TEMPORARY, read_json, sha256_text, write_json
 from pipelines.history import Delivery, History, outstanding, overdue
-from pipelines.intake.report import write_report
+from pipelines.intake.report import report_paths, write_report
 from pipelines.project import Project
 from schemas.documents import Source
 
@@ -25,6 +26,7 @@ class SourceState:
     figures: int = 0
     failures: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     failure_counts: dict[str, int] = field(default_factory=dict)
+    lost: list[Delivery] = field(default_factory=list)
     missed: dt.date | None = None
     next_due: dt.date | None = None
 
@@ -35,8 +37,8 @@ class SourceState:
 
     @property
     def well(self) -> bool:
-        """No rejected delivery waits, no due date has passed."""
-        return not self.outstanding and self.missed is None
+        """No rejected delivery waits, none is lost to changed rules, no due date has passed."""
+        return not self.outstanding and not self.lost and self.missed is None
 
     @property
     def mark(self) -> str:
@@ -50,6 +52,34 @@ class SourceState:
         """Accepted deliveries that are not retracted, oldest first."""
         retracted = {r.delivery for r in self.source.retracted}
         return [d for d in self.deliveries if d.decision == "accepted" and d.delivery_id not in retracted]
+
+
+class RulesConflict(Exception):
+    """Changed rules reject deliveries that were accepted: publishing would drop their figures."""
+
+
+def refuse_lost(project: Project, states: Iterable[SourceState]) -> None:
+    """Stop the night before anything is built if a change of YAML or program would lose accepted deliveries.
+
+    Raises:
+        RulesConflict: names source, file, delivery, report and the three ways out.
+    """
+    places = []
+    for state in states:
+        for delivery in state.lost:
+            file, line = project.place(state.source)
+            page = project.paths.relative(report_paths(project, delivery)[0])
+            count = state.failure_counts[delivery.delivery_id]
+            what = f"{delivery.delivery_id} ({delivery.name}), {count} Beanstandungen, siehe {page}"
+            places.append(f"{file}:{line}: {what}")
+    if places:
+        raise RulesConflict(
+            "Nach einer Änderung der Beschreibung (oder des Programms) würden Lieferungen zurückgewiesen, die\n"
+            "angenommen waren; ihre Zahlen gingen verloren:\n  " + "\n  ".join(places) + "\n"
+            "  Abhilfe: die Beschreibung berichtigen; liefert das Amt jetzt in anderem Aufbau, dafür eine zweite\n"
+            "  Quelle anlegen und in levels der Kennzahl mit nennen; soll die Lieferung nicht mehr gelten, sie unter\n"
+            "  retracted eintragen."
+        )
 
 
 def reading_path(project: Project, delivery: Delivery, rules: str) -> Path:
@@ -77,23 +107,39 @@ def current_state(project: Project, source: Source, today: dt.date) -> SourceSta
         if name not in known:
             file, line = project.place(source)
             state.notes.append(f"{file}:{line}: die Lieferung {name} gibt es (noch) nicht")
-    for delivery in history.deliveries(source.id):
-        verdict = _verdict(project, source, delivery, rules)
+    deliveries = history.deliveries(source.id)
+    verdicts = {d.delivery_id: _verdict(project, source, d, rules) for d in deliveries}
+    for delivery in deliveries:
+        verdict = verdicts[delivery.delivery_id]
+        if verdict["decision"] == "rejected":
+            state.failures[delivery.delivery_id] = verdict["failures"]
+            state.failure_counts[delivery.delivery_id] = verdict["failure_count"]
+            if _would_lose(delivery, deliveries, verdicts, source):
+                state.lost.append(delivery)  # its bytes did not change, only the rules: nothing is decided anew
+                state.deliveries.append(delivery)
+                continue
         reasons = [f"{f['rule']} (Zeile {f['line']})" if f["line"] else f["rule"] for f in verdict["failures"]]
-        decided = history.decide(delivery, verdict["decision"], reasons, rules)
-        state.deliveries.append(decided)
-        if decided.decision == "rejected":
-            state.failures[decided.delivery_id] = verdict["failures"]
-            state.failure_counts[decided.delivery_id] = verdict["failure_count"]
-        else:
-            state.figures += verdict["figures"]
+        state.deliveries.append(history.decide(delivery, verdict["decision"], reasons, rules, verdict["slices"]))
+        state.figures += verdict["figures"] if verdict["decision"] == "accepted" else 0
     state.missed, state.next_due = overdue(state.deliveries, source, today)
-    waiting = {d.delivery_id for d in state.outstanding}
+    waiting = {d.delivery_id for d in (*state.outstanding, *state.lost)}
     for delivery in state.deliveries:
         if delivery.delivery_id in waiting:
             failures, total = state.failures[delivery.delivery_id], state.failure_counts[delivery.delivery_id]
             write_report(project, source, delivery, failures, total)
     return state
+
+
+def _would_lose(
+    delivery: Delivery, deliveries: list[Delivery], verdicts: dict[str, dict[str, Any]], source: Source
+) -> bool:
+    """Whether a delivery that was accepted supplies slices that no later accepted one supplies."""
+    retracted = {r.delivery for r in source.retracted}
+    if delivery.decision != "accepted" or delivery.delivery_id in retracted:
+        return False
+    later = [d for d in deliveries if d.seq > delivery.seq and d.delivery_id not in retracted]
+    accepted = [verdicts[d.delivery_id] for d in later if verdicts[d.delivery_id]["decision"] == "accepted"]
+    return bool(delivery.slices - {name for verdict in accepted for name in verdict["slices"]})
 
 
 def _verdict(project: Project, source: Source, delivery: Delivery, rules: str) -> dict[str, Any]:
@@ -114,6 +160,7 @@ def _verdict(project: Project, source: Source, delivery: Delivery, rules: str) -
     verdict = {
         "decision": "rejected" if judge.findings.count else "accepted",
         "figures": figures,
+        "slices": sorted("|".join(map(str, parts)) for parts in judge.slices),
         "failure_count": judge.findings.count,
         "failures": judge.findings.as_json(),
     }

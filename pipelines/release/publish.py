@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,10 +32,16 @@ class Publication:
     new: bool
 
 
-def next_release_id(paths: Paths, now: dt.datetime) -> str:
-    """UTC time and a counter that only grows, e.g. 20261121T031500Z-0042."""
-    used = map(_counter, _folders(paths))
-    return f"{now.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{max(used, default=0) + 1:04d}"
+def next_release_id(paths: Paths, now: dt.datetime, earlier: Iterable[str] = ()) -> str:
+    """UTC time and a counter that only grows, e.g. 20261121T031500Z-0042.
+
+    Args:
+        paths: the project's folders; releases lying there count.
+        now: moment of the night.
+        earlier: ids of releases that were ever published, also if their folders are gone.
+    """
+    names = [path.name for path in _folders(paths)] + [name for name in earlier if _ID.match(name)]
+    return f"{now.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{max(map(_counter, names), default=0) + 1:04d}"
 
 
 def published(paths: Paths) -> Publication | None:
@@ -103,7 +110,7 @@ def settle_pending(paths: Paths) -> None:
 def retire(paths: Paths, keep: int) -> list[str]:
     """Remove the oldest releases beyond `keep`; the one in force always stays. Returns the removed ids."""
     in_force = os.readlink(paths.current) if paths.current.is_symlink() else None
-    folders = sorted(_folders(paths), key=_counter)
+    folders = sorted(_folders(paths), key=lambda path: _counter(path.name))
     surplus = [p for p in folders[: max(0, len(folders) - keep)] if p.name != in_force]
     for folder in surplus:
         doomed = folder.rename(folder.with_name(f"{TEMPORARY}{folder.name}"))  # never half a release under its name
@@ -111,9 +118,9 @@ def retire(paths: Paths, keep: int) -> list[str]:
     return [p.name for p in surplus]
 
 
-def _counter(folder: Path) -> int:
+def _counter(release_id: str) -> int:
     """Place of a release in the order of publication; the time in its name comes from a clock, which may go back."""
-    match = _ID.match(folder.name)
+    match = _ID.match(release_id)
     return int(match[1]) if match else 0
 
 
