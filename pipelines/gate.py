@@ -18,6 +18,7 @@ from pipelines.paths import Paths
 
 LARGE = 50 * 1024 * 1024
 CHECKSUMS = "pruefsummen.sha256"
+INBOX = "Eingang (data/raw)"
 POINTER = "aktuell.txt"
 
 
@@ -54,7 +55,7 @@ def take_fingerprint(paths: Paths, known: dict[str, Any] | None = None) -> dict[
     """Content hashes of all inputs of a run, by part."""
     code = Path(__file__).resolve().parent
     return {
-        "Eingang (data/raw)": _tree(paths.inbox, known or {}),
+        INBOX: _tree(paths.inbox, known or {}),
         "Beschreibung (assets)": _tree(paths.assets, {}),
         "Archiv (data/history)": _receipts(paths.history),
         "Programm": sha256_text(_tree(code, {}), _tree(code.parent / "schemas", {}), *_libraries()),

@@ -47,6 +47,7 @@ class Night:
     publication: Publication | None = None
     finished: bool = False
     marks: dict[str, str] = field(default_factory=dict)
+    taken_in: set[str] = field(default_factory=set)
     known_marks: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -83,6 +84,7 @@ class Night:
             if source.id in wanted:
                 self.states[source.id] = state = take_in(self.project, source, night, self.now)
                 self.marks[f"zaehlwerte/{source.id}"] = state.mark
+                self.taken_in.add(source.id)
                 for delivery in state.new:
                     self.say(f"{source.id}: {delivery.name} ist neu ({delivery.delivery_id})")
                 for delivery in state.outstanding:
@@ -212,6 +214,8 @@ class Night:
         paths = self.project.paths
         due = [s.next_due for s in self.all_states().values() if s.next_due and not s.missed]
         fingerprint = {**self.fingerprint, **_history_part(gate.take_fingerprint(paths))}
+        if self.taken_in != set(self.project.sources):  # a run of single steps: what lies in the inbox is still new
+            fingerprint[gate.INBOX] = "nicht angenommen"
         write_json(
             paths.night_record,
             {

@@ -323,6 +323,22 @@ def test_every_step_can_be_run_alone(project: Path, step: str) -> None:
     assert result.success
 
 
+def test_publishing_alone_does_not_hide_a_file_in_the_inbox(project: Path) -> None:
+    assert sozialraum("nightly", "--project", project).returncode == 0
+    new = "Nummer;Bezirk;Stichtag;Arbeitslose;Einwohner 15-64\n" + "".join(
+        f"{n};{name};31.12.2024;7;1000\n" for n, name in enumerate(["Altstadt", "Mühlenviertel", "Südhang"], 1)
+    )
+    (project / "data/raw/beispiel/neu.csv").write_text(new, encoding="utf-8")
+    job = project_definitions(project).resolve_job_def("nightly")
+    with dg.DagsterInstance.ephemeral() as instance:
+        chosen = [dg.AssetKey("veroeffentlichung")]
+        assert job.execute_in_process(instance=instance, asset_selection=chosen).success
+    for held in list(lock._HELD.values()):
+        held.release()
+    run = sozialraum("nightly", "--project", project)
+    assert "beispiel-0002" in run.stdout
+
+
 def test_due_date_is_a_freshness_policy_on_the_delivery(project: Path) -> None:
     path = project / "assets/beispiel/defs.yaml"
     path.write_text(
