@@ -35,6 +35,7 @@ class Verdict:
 def examine(paths: Paths, today: dt.date) -> Verdict:
     """Compare the project with the record of its last finished night."""
     record = read_json(paths.night_record)
+    record = record if isinstance(record, dict) else None
     known = (record or {}).get("large_files", {})
     fingerprint = take_fingerprint(paths, known)
     if record is None:

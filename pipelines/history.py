@@ -10,6 +10,7 @@ import datetime as dt
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ class History:
                 notes.append(f"{self.paths.relative(path)}: Unterordner, nicht gelesen; Dateien direkt ablegen")
             elif path.is_symlink():
                 notes.append(f"{self.paths.relative(path)}: Verknüpfung, nicht gelesen; die Datei selbst ablegen")
-            elif path.match(source.files):
+            elif fnmatch(path.name.lower(), source.files.lower()):
                 found.append(path)
             else:
                 notes.append(f"{self.paths.relative(path)}: passt nicht zu »{source.files}«, nicht gelesen")

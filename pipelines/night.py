@@ -7,6 +7,7 @@ on disk, so every step can be run alone.
 from __future__ import annotations
 
 import datetime as dt
+import os
 import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class Night:
     finished: bool = False
     marks: dict[str, str] = field(default_factory=dict)
     taken_in: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
     known_marks: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -91,9 +93,9 @@ class Night:
                     page = self.project.paths.relative(report_paths(self.project, delivery)[0])
                     count = state.failure_counts[delivery.delivery_id]
                     self.say(f"{source.id}: {delivery.name} ZURÜCKGEWIESEN, {count} Beanstandungen, siehe {page}")
-                for note in state.notes:
-                    self.say(f"{source.id}: Hinweis: {note}")
-        for note in History(self.project.paths).strays(list(self.project.sources)):
+                self.notes += [f"{source.id}: {note}" for note in state.notes]
+        self.notes += History(self.project.paths).strays(list(self.project.sources))
+        for note in self.notes:
             self.say(f"Hinweis: {note}")
         return {source_id: self.states[source_id] for source_id in sorted(wanted)}
 
@@ -128,6 +130,7 @@ class Night:
         refuse_lost(self.project, states.values())
         self.gaps = build_observation(self.project, states, self.observation)
         paths = self.project.paths
+        paths.night_record.unlink(missing_ok=True)  # from here on a night that fails leaves work for the next one
         building = paths.internal / ".neu-internal.duckdb"
         self.internal = self._edition(self.observation, building)
         target = paths.internal / f"internal-{self.internal.content_hash[:12]}-{self.release_id}.duckdb"
@@ -181,6 +184,11 @@ class Night:
         """
         if self.project.release.internal:
             self.say("Das Projekt ist als intern erklärt: keine Veröffentlichung.")
+            if self.project.paths.current.is_symlink():
+                name = os.readlink(self.project.paths.current)
+                self.notes.append(
+                    f"die frühere Veröffentlichung {name} liegt noch da; soll sie weg, data/releases leeren"
+                )
             return None
         if self.internal is None:
             self.build()
@@ -223,6 +231,7 @@ class Night:
                 "large_files": gate.large_files(paths),
                 "exit_code": self.exit_code,
                 "findings": self.findings,
+                "notes": self.notes,
                 "next_due": min(due).isoformat() if due else None,
                 "release_id": self.publication.release_id if self.publication else None,
                 "marks": {**self.known_marks, **self.marks},
@@ -242,6 +251,7 @@ class Night:
                 found.append(
                     f"{state.source.id}: Lieferung {delivery.delivery_id} ({delivery.name}) zurückgewiesen, {page}"
                 )
+            found += [f"{state.source.id}: {slip}" for slip in state.slips]
             if state.missed:
                 found.append(
                     f"{state.source.id}: Liefertermin {state.missed:%d.%m.%Y} verstrichen, nichts Neues angenommen"

@@ -56,6 +56,8 @@ def _repeat(record: dict[str, Any], voice: Voice) -> int:
     """Nothing new: the standing outcome holds, also a bad one."""
     release = record.get("release_id") or "keine (internes Projekt)"
     voice.say(f"Nichts Neues seit {record['finished_at']}. Veröffentlichung in Kraft: {release}")
+    for note in record.get("notes", []):
+        voice.say(f"Hinweis: {note}")
     for finding in record["findings"]:
         voice.warn(finding)
     return int(record["exit_code"])
@@ -67,6 +69,7 @@ def _run(paths: Paths, voice: Voice, now: dt.datetime | None) -> int:
 
     try:
         night = Night.begin(paths.root, voice.say, now)
+        night.models.order  # noqa: B018 - reads all SQL: what is wrong with it is said before anything runs
     except ConfigError as error:
         voice.error(f"Die Beschreibung des Projekts ist nicht gültig ({len(error.problems)} Stellen):")
         for problem in error.problems:

@@ -345,6 +345,7 @@ class _Checks:
             part: Part | None = getattr(indicator, name)
             if part is not None:
                 self._measure_known(parsed, (name,), part.measure, part.category)
+        self._same_period_type(parsed, indicator)
         for level, figure in indicator.levels.items():
             if level not in self.levels:
                 self._unknown(parsed, ("levels", level), "Gebietsebene", level, self.levels)
@@ -354,6 +355,16 @@ class _Checks:
                 if rate is not None and (rate.kind != "rate" or rate.unit != indicator.unit):
                     text = f"{rate.id} ist keine Quote in der Einheit {indicator.unit}"
                     self.problems.append(Problem(parsed.file, parsed.line("levels", level), text))
+
+    def _same_period_type(self, parsed: Parsed, indicator: Indicator) -> None:
+        """Annual means, reference dates, calendar and school years are never set in relation silently."""
+        parts = [part for part in (indicator.numerator, indicator.denominator) if part]
+        types = [self.project.measures[p.measure].period_type for p in parts if p.measure in self.project.measures]
+        if len(set(types)) > 1 and indicator.denominator_date == "same":
+            text = (
+                f"Zähler ({types[0]}) und Nenner ({types[1]}) haben verschiedenen Zeitbezug; denominator_date angeben"
+            )
+            self.problems.append(Problem(parsed.file, parsed.line("denominator"), text))
 
     def _mart(self, parsed: Parsed, mart: Mart) -> None:
         if mart.schema_name != "meta" and self.project.sql(mart) is None:

@@ -37,11 +37,16 @@ _SUM = """
     bool_or(coalesce(o.is_suppressed, false)) AS is_suppressed,
     CASE WHEN bool_or(coalesce(o.is_suppressed, false)) THEN 'confidential'
          WHEN count(o.value) < {wanted} THEN 'missing_source' END AS suppression_reason,
-    max(o.origin_rank) AS origin_rank,
+    greatest(max(o.origin_rank), CASE WHEN bool_or({doubt}) THEN {inferred} ELSE 0 END) AS origin_rank,
     CASE WHEN bool_or({weight} < 1 OR o.method = 'estimated') THEN 'estimated' ELSE 'rolled_up' END AS method,
     max(o.data_as_of) AS data_as_of,
     array_to_string(list_sort(list_distinct(flatten(list(string_split(o.delivery_ids, ';'))))), ';') AS delivery_ids
 """
+
+
+def _sum(wanted: str | int, weight: str = "1", doubt: str = "false") -> str:
+    """Columns of a sum; `doubt` tells which parts belong to it by an assumption only: then the sum is our reading."""
+    return _SUM.format(wanted=wanted, weight=weight, doubt=doubt, inferred=ORIGINS.index("inferred"))
 
 
 @dataclass(frozen=True)
@@ -129,39 +134,50 @@ def _load_areas(con: duckdb.DuckDBPyConnection, project: Project) -> None:
     """Table `below`: every way from an area up to an ancestor, with weight and the days on which all of it is valid.
 
     `hierarchy` names the levels on the way. The parts of one hierarchy add up (a district halved between two offices
-    belongs wholly to their city); two hierarchies tell the same thing twice.
+    belongs wholly to their city); two hierarchies tell the same thing twice. `doubt` marks ways that hold by an assumed
+    membership only; a sum over all areas of the level between (the city) is the same whichever way the assumption goes.
     """
     areas = project.directory.areas
     upwards: dict[str, list[Membership]] = {}
     for membership in project.directory.memberships:
         upwards.setdefault(membership.area_id, []).append(membership)
-    ways = [(a.area_id, a.level, a.area_id, a.level, 1.0, *_validity(a), a.level) for a in areas.values()]
+    members: dict[tuple[str, str], set[str]] = {}
+    for membership in project.directory.memberships:
+        members.setdefault((areas[membership.area_id].level, membership.parent_id), set()).add(membership.area_id)
+    everyone = {level: {a.area_id for a in areas.values() if a.level == level} for level in project.directory.levels}
+    ways = [(a.area_id, a.level, a.area_id, a.level, 1.0, *_validity(a), a.level, False) for a in areas.values()]
     rows = []
     for _ in range(MAX_DEPTH):
-        ways = [_one_step(way, step, areas[step.parent_id]) for way in ways for step in upwards.get(way[2], [])]
+        ways = [
+            _one_step(way, step, areas[step.parent_id], members[way[3], step.parent_id] == everyone[way[3]])
+            for way in ways
+            for step in upwards.get(way[2], [])
+        ]
         ways = [way for way in ways if way[5] <= way[6]]
         rows += ways
-    columns: list[Any] = list(zip(*rows, strict=True)) or [[]] * 8
-    names = ["area_id", "area_level", "parent_id", "parent_level", "weight", "starts", "ends", "hierarchy"]
-    types = [pa.string()] * 4 + [pa.float64(), pa.date32(), pa.date32(), pa.string()]
+    columns: list[Any] = list(zip(*rows, strict=True)) or [[]] * 9
+    names = ["area_id", "area_level", "parent_id", "parent_level", "weight", "starts", "ends", "hierarchy", "doubt"]
+    types = [pa.string()] * 4 + [pa.float64(), pa.date32(), pa.date32(), pa.string(), pa.bool_()]
     table = pa.table({n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)})
     con.register("below_in", table)
     con.execute("CREATE TABLE below AS SELECT * FROM below_in")
 
 
-_Way = tuple[str, str, str, str, float, dt.date, dt.date, str]
+_Way = tuple[str, str, str, str, float, dt.date, dt.date, str, bool]
 
 
 def _validity(entry: Area | Membership) -> tuple[dt.date, dt.date]:
     return entry.valid_from or dt.date.min, entry.valid_to or dt.date.max
 
 
-def _one_step(way: _Way, step: Membership, parent: Area) -> _Way:
-    """A way that ends at an area, prolonged to one of its parents."""
-    area_id, level, _, _, weight, start, end, hierarchy = way
+def _one_step(way: _Way, step: Membership, parent: Area, whole_level: bool) -> _Way:
+    """A way that ends at an area, prolonged to one of its parents; `whole_level`: all areas of that level go there."""
+    area_id, level, _, _, weight, start, end, hierarchy, doubt = way
     (step_start, step_end), (parent_start, parent_end) = _validity(step), _validity(parent)
     start, end = max(start, step_start, parent_start), min(end, step_end, parent_end)
-    return area_id, level, parent.area_id, parent.level, weight * step.weight, start, end, f"{hierarchy} {parent.level}"
+    doubt = (doubt and not whole_level) or step.status == "assumed"
+    hierarchy = f"{hierarchy} {parent.level}"
+    return area_id, level, parent.area_id, parent.level, weight * step.weight, start, end, hierarchy, doubt
 
 
 def _choose(con: duckdb.DuckDBPyConnection, project: Project) -> None:
@@ -202,24 +218,54 @@ def _depth(measure: Measure, level: str) -> int:
     return 1 + _depth(measure, figure.rolled_up) if isinstance(figure, RolledUp) else 0
 
 
+_PART_OF = """
+    CREATE TABLE part_of AS
+    WITH ways AS (
+        SELECT d.reference_date, b.area_id, b.area_level, b.parent_id, b.parent_level, b.hierarchy,
+            round(sum(b.weight), 9) AS weight, bool_or(b.doubt) AS doubt
+        FROM (SELECT DISTINCT reference_date FROM observed) d
+        JOIN below b ON d.reference_date BETWEEN b.starts AND b.ends
+        GROUP BY ALL
+    )
+    SELECT reference_date, area_id, area_level, parent_id, parent_level, max(weight) AS weight,
+        bool_and(doubt) AS doubt
+    FROM ways
+    GROUP BY ALL
+"""
+
+_SUMMED = f"""
+    CREATE OR REPLACE TEMP TABLE summed AS
+    WITH periods AS (
+        SELECT DISTINCT w.measure_id, o.category, w.area_level, w.from_level, o.period_type,
+            o.reference_date, o.period
+        FROM wanted w
+        JOIN observed o ON o.measure_id = w.measure_id AND o.area_level = w.from_level
+    )
+    SELECT p.measure_id, p.category, b.parent_id AS area_id, p.area_level, p.period_type, p.reference_date,
+        p.period, {_sum("count(*)", "b.weight", "b.doubt")}
+    FROM periods p
+    JOIN part_of b ON b.area_level = p.from_level AND b.parent_level = p.area_level
+        AND b.reference_date = p.reference_date
+    LEFT JOIN observed o ON o.measure_id = p.measure_id AND o.category = p.category
+        AND o.area_id = b.area_id AND o.period_type = p.period_type AND o.reference_date = p.reference_date
+    GROUP BY ALL
+    HAVING count(o.area_id) > 0
+"""
+
+_GAPS = """
+    SELECT s.measure_id, s.category, s.area_id, s.period, o.value, s.value
+    FROM summed s
+    JOIN observed o USING (measure_id, category, area_id, period_type, reference_date)
+    JOIN wanted w ON w.measure_id = s.measure_id AND w.area_level = s.area_level
+    WHERE abs(o.value - s.value) > w.tolerance + 1e-9
+    ORDER BY 1, 2, 3, 4
+"""
+
+
 def _roll_up(con: duckdb.DuckDBPyConnection, project: Project) -> list[Gap]:
     """Add up areas, lowest sums first. A delivered figure stays; it is compared with the sum."""
     con.execute("CREATE TABLE wanted (measure_id VARCHAR, area_level VARCHAR, from_level VARCHAR, tolerance DOUBLE)")
-    con.execute(
-        """
-        CREATE TABLE part_of AS
-        WITH ways AS (
-            SELECT d.reference_date, b.area_id, b.area_level, b.parent_id, b.parent_level, b.hierarchy,
-                round(sum(b.weight), 9) AS weight
-            FROM (SELECT DISTINCT reference_date FROM observed) d
-            JOIN below b ON d.reference_date BETWEEN b.starts AND b.ends
-            GROUP BY ALL
-        )
-        SELECT reference_date, area_id, area_level, parent_id, parent_level, max(weight) AS weight
-        FROM ways
-        GROUP BY ALL
-        """
-    )
+    con.execute(_PART_OF)
     gaps: list[Gap] = []
     steps: dict[int, list[tuple[str, str, str, float]]] = {}
     for measure in project.measures.values():
@@ -230,39 +276,8 @@ def _roll_up(con: duckdb.DuckDBPyConnection, project: Project) -> list[Gap]:
     for depth in sorted(steps):
         con.execute("DELETE FROM wanted")
         con.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?)", steps[depth])
-        con.execute(
-            f"""
-            CREATE OR REPLACE TEMP TABLE summed AS
-            WITH periods AS (
-                SELECT DISTINCT w.measure_id, o.category, w.area_level, w.from_level, o.period_type,
-                    o.reference_date, o.period
-                FROM wanted w
-                JOIN observed o ON o.measure_id = w.measure_id AND o.area_level = w.from_level
-            )
-            SELECT p.measure_id, p.category, b.parent_id AS area_id, p.area_level, p.period_type, p.reference_date,
-                p.period, {_SUM.format(wanted="count(*)", weight="b.weight")}
-            FROM periods p
-            JOIN part_of b ON b.area_level = p.from_level AND b.parent_level = p.area_level
-                AND b.reference_date = p.reference_date
-            LEFT JOIN observed o ON o.measure_id = p.measure_id AND o.category = p.category
-                AND o.area_id = b.area_id AND o.period_type = p.period_type AND o.reference_date = p.reference_date
-            GROUP BY ALL
-            HAVING count(o.area_id) > 0
-            """
-        )
-        gaps += [
-            Gap(*row)
-            for row in con.execute(
-                """
-                SELECT s.measure_id, s.category, s.area_id, s.period, o.value, s.value
-                FROM summed s
-                JOIN observed o USING (measure_id, category, area_id, period_type, reference_date)
-                JOIN wanted w ON w.measure_id = s.measure_id AND w.area_level = s.area_level
-                WHERE abs(o.value - s.value) > w.tolerance + 1e-9
-                ORDER BY 1, 2, 3, 4
-                """
-            ).fetchall()
-        ]
+        con.execute(_SUMMED)
+        gaps += [Gap(*row) for row in con.execute(_GAPS).fetchall()]
         con.execute(
             """
             INSERT INTO observed BY NAME
@@ -294,7 +309,7 @@ def _form(con: duckdb.DuckDBPyConnection, measure: Measure) -> None:
         f"""
         INSERT INTO observed BY NAME
         SELECT $target AS measure_id, e.category, e.area_id, e.area_level, e.period_type, e.reference_date, e.period,
-            {_SUM.format(wanted="count(*)", weight="1")}
+            {_sum("count(*)")}
         FROM observed e
         JOIN observed o ON o.measure_id = e.measure_id AND o.area_id = e.area_id AND o.period_type = e.period_type
             AND o.reference_date > e.reference_date - to_years($periods)
@@ -316,7 +331,7 @@ def _add_categories(con: duckdb.DuckDBPyConnection, base: str, codes: list[str],
         INSERT INTO observed BY NAME
         SELECT * FROM (
             SELECT $target AS measure_id, '{TOTAL}' AS category, o.area_id, o.area_level, o.period_type,
-                o.reference_date, o.period, {_SUM.format(wanted=len(codes), weight="1")}
+                o.reference_date, o.period, {_sum(len(codes))}
             FROM observed o
             WHERE o.measure_id = $base AND list_contains($codes, o.category)
             GROUP BY ALL

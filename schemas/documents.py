@@ -364,6 +364,7 @@ class Measure(Strict):
     unit: Unit
     kind: Literal["count", "rate"]
     family: Identifier
+    owner: str = "team:datenteam"
     period_type: PeriodType
     categories: list[Category] = []
     category_total: Literal["delivered", "summed", "none"] = "none"

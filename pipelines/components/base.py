@@ -110,7 +110,7 @@ def spec(
         deps=sorted(set(deps)),
         description=description or describe(document),
         group_name=group or project.topic(document),
-        owners=[document.owner] if not isinstance(document, Measure) else [],
+        owners=[document.owner],
         kinds=set(kinds),
         tags=dict(tags or {}),
         metadata={"erklaert_in": f"{file}:{line}", **more.pop("metadata", {})},

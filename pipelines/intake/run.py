@@ -13,6 +13,7 @@ from pipelines.history import Delivery, History, outstanding, overdue
 from pipelines.intake.report import report_paths, write_report
 from pipelines.project import Project
 from schemas.documents import Source
+from schemas.yaml_source import nearest
 
 
 @dataclass
@@ -27,6 +28,7 @@ class SourceState:
     failures: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     failure_counts: dict[str, int] = field(default_factory=dict)
     lost: list[Delivery] = field(default_factory=list)
+    slips: list[str] = field(default_factory=list)
     missed: dt.date | None = None
     next_due: dt.date | None = None
 
@@ -37,8 +39,8 @@ class SourceState:
 
     @property
     def well(self) -> bool:
-        """No rejected delivery waits, none is lost to changed rules, no due date has passed."""
-        return not self.outstanding and not self.lost and self.missed is None
+        """No rejected delivery waits, none is lost to changed rules, no slip in the YAML, no due date has passed."""
+        return not (self.outstanding or self.lost or self.slips or self.missed)
 
     @property
     def mark(self) -> str:
@@ -92,7 +94,9 @@ def take_in(project: Project, source: Source, night: int, now: dt.datetime) -> S
     history = History(project.paths)
     arrivals = history.receive(source, night, now)
     state = current_state(project, source, now.date())
+    arrived = {d.delivery_id for d in arrivals.new}
     state.new, state.notes = arrivals.new, arrivals.notes + state.notes
+    state.notes += _collisions([d for d in state.in_force if d.delivery_id in arrived])
     return state
 
 
@@ -101,13 +105,8 @@ def current_state(project: Project, source: Source, today: dt.date) -> SourceSta
     history = History(project.paths)
     rules = project.rules_of(source)
     state = SourceState(source, [])
-    known = {d.delivery_id for d in history.deliveries(source.id)}
-    named = [c.delivery for c in source.corrections] + [r.delivery for r in source.retracted]
-    for name in dict.fromkeys(named):
-        if name not in known:
-            file, line = project.place(source)
-            state.notes.append(f"{file}:{line}: die Lieferung {name} gibt es (noch) nicht")
     deliveries = history.deliveries(source.id)
+    state.slips = _unknown_deliveries(project, source, [d.delivery_id for d in deliveries])
     verdicts = {d.delivery_id: _verdict(project, source, d, rules) for d in deliveries}
     for delivery in deliveries:
         verdict = verdicts[delivery.delivery_id]
@@ -128,6 +127,32 @@ def current_state(project: Project, source: Source, today: dt.date) -> SourceSta
             failures, total = state.failures[delivery.delivery_id], state.failure_counts[delivery.delivery_id]
             write_report(project, source, delivery, failures, total)
     return state
+
+
+def _unknown_deliveries(project: Project, source: Source, known: list[str]) -> list[str]:
+    """Corrections and retractions of deliveries that do not exist: they have no effect, which somebody must know."""
+    found = []
+    for key in ("corrections", "retracted"):
+        for index, entry in enumerate(getattr(source, key)):
+            if entry.delivery not in known:
+                file, line = project.place(source, key, index)
+                match = nearest(entry.delivery, known)
+                hint = f"; meinten Sie »{match[0]}«?" if match else ""
+                found.append(
+                    f"{file}:{line}: die Lieferung {entry.delivery} gibt es nicht, {key} ist ohne Wirkung{hint}"
+                )
+    return found
+
+
+def _collisions(new: list[Delivery]) -> list[str]:
+    """Files of one night that supply the same slices: order alone decides, so somebody should look."""
+    return [
+        f"{later.name} und {earlier.name} kamen in derselben Nacht und liefern dieselben Zeiträume; "
+        f"es gilt {later.name} ({later.delivery_id})"
+        for number, later in enumerate(new)
+        for earlier in new[:number]
+        if later.slices & earlier.slices
+    ]
 
 
 def _would_lose(
