@@ -67,6 +67,9 @@ def main() -> None:
         app()
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 1
+    except Exception as error:  # noqa: BLE001 - a user reads a sentence, not a traceback
+        print(f"FEHLGESCHLAGEN: {error or type(error).__name__}", file=sys.stderr)
+        code = 1
     except KeyboardInterrupt:
         print("Abgebrochen; die letzte Veröffentlichung ist unverändert in Kraft.", file=sys.stderr)
         code = 130

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -95,6 +96,9 @@ class Night:
                     self.say(f"{source.id}: {delivery.name} ZURÜCKGEWIESEN, {count} Beanstandungen, siehe {page}")
                 self.notes += [f"{source.id}: {note}" for note in state.notes]
         self.notes += History(self.project.paths).strays(list(self.project.sources))
+        for folder in self.project.paths.readings.glob("*"):
+            if folder.name not in self.project.sources:  # of a source that was removed; its archive stays
+                shutil.rmtree(folder)
         for note in self.notes:
             self.say(f"Hinweis: {note}")
         return {source_id: self.states[source_id] for source_id in sorted(wanted)}

@@ -104,7 +104,7 @@ def _execute(night: Night, paths: Paths) -> str:
     prepare_home(paths)
     import dagster as dg
 
-    from pipelines.components.release import adopt, fail_dead_runs
+    from pipelines.components.release import BEGUN_BY, COMMAND_LINE, adopt, fail_dead_runs, forget_removed
     from pipelines.definitions import JOB, project_definitions
 
     run_id = str(uuid.uuid4())
@@ -116,11 +116,12 @@ def _execute(night: Night, paths: Paths) -> str:
             gc.enable()
         with dg.DagsterInstance.get() as instance:
             fail_dead_runs(instance, run_id)
+            forget_removed(instance, job)
             job.execute_in_process(
                 instance=instance,
                 run_id=run_id,
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                tags={"sozialraum/anlass": "Kommandozeile"},
+                tags={BEGUN_BY: COMMAND_LINE},
                 raise_on_error=True,
             )
             instance.add_run_tags(run_id, {"sozialraum/ergebnis": "gut"})

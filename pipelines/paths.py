@@ -103,6 +103,7 @@ class Paths:
         """Create the folders the run writes to; those with true values are closed to others (0700)."""
         for folder in (self.warehouse, self.releases, self.state):
             folder.mkdir(parents=True, exist_ok=True)
+        (self.warehouse / ".gitkeep").touch()  # the folder belongs to the checkout, also after it was deleted
         for folder in (self.history, self.internal):
             folder.mkdir(parents=True, exist_ok=True)
             if folder.stat().st_mode & 0o077:

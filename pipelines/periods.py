@@ -72,10 +72,3 @@ def period_key(period_type: str, reference_date: dt.date) -> str:
     if period_type == "schuljahr":
         return f"{reference_date.year - 1}-{reference_date.year % 100:02d}"
     return str(reference_date.year)
-
-
-def one_year_earlier(reference_date: dt.date) -> dt.date:
-    """The same day of the previous year; 29 February becomes 28 February."""
-    year = reference_date.year - 1
-    last = calendar.monthrange(year, reference_date.month)[1]
-    return dt.date(year, reference_date.month, min(reference_date.day, last))

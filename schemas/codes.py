@@ -56,9 +56,9 @@ CODE_LISTS: dict[str, list[Code]] = {
     "origin": [
         Code("published", "von der Stadt veröffentlicht", "published by the city"),
         Code("open_data", "offene Daten", "open data"),
-        Code("secondary", "Sekundärquelle (Presse, Dritte)", "secondary source"),
-        Code("inferred", "eigene Lesart", "inferred"),
-        Code("constructed", "konstruiert, keine amtliche Zahl", "constructed, no official figure"),
+        Code("secondary", "Sekundärquelle (Presse, Dritte)", "secondary source", "z"),
+        Code("inferred", "eigene Lesart oder angenommene Gebietszuordnung", "inferred", "l"),
+        Code("constructed", "konstruiert, keine amtliche Zahl", "constructed, no official figure", "k"),
     ],
     "method": [
         Code("delivered", "geliefert", "delivered"),
@@ -68,6 +68,11 @@ CODE_LISTS: dict[str, list[Code]] = {
 }
 
 
-def sign(obs_status: str) -> str:
-    """Sign that stands in place of (or beside) a value with this status."""
-    return next((c.sign for c in CODE_LISTS["obs_status"] if c.code == obs_status), "")
+def sign(code_list: str, code: str) -> str:
+    """Sign of a code, '' if it has none."""
+    return next((c.sign for c in CODE_LISTS[code_list] if c.code == code), "")
+
+
+def label(code_list: str, code: str) -> str:
+    """German label of a code."""
+    return next(c.label_de for c in CODE_LISTS[code_list] if c.code == code)

@@ -20,7 +20,7 @@ import pytest
 
 from pipelines import lock
 from pipelines.definitions import project_definitions
-from tests.conftest import COMMAND, ROOT, sozialraum
+from tests.conftest import COMMAND, ROOT, run_night, sozialraum
 
 NEW_TOPIC = """
 type: pipelines.components.SourceComponent
@@ -186,6 +186,23 @@ def test_topic_added_and_removed_without_trace(project: Path) -> None:
         if path.is_file():
             assert b"wohngeld" not in path.read_bytes(), path
     assert "wohngeld" not in sozialraum("catalogue", "--project", project).stdout
+
+
+def test_the_documented_topic_works_as_written(project: Path) -> None:
+    page = (ROOT / "docs/add_a_topic.md").read_text(encoding="utf-8")
+    (project / "assets/wohngeld").mkdir()
+    (project / "data/raw/wohngeld").mkdir()
+    (project / "assets/wohngeld/defs.yaml").write_text(page.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    file = project / "data/raw/wohngeld/wohngeld_2023.csv"
+    file.write_text(page.split("```csv\n")[1].split("```")[0], encoding="utf-8")
+    night = run_night(project)
+    assert night.findings == []
+    with duckdb.connect(str(night.project.paths.public_mart.resolve()), read_only=True) as con:
+        rows = con.execute(
+            "SELECT gebiet_name, wert, status FROM api.indikatorwerte "
+            "WHERE indikator = 'wohngeld_haushalte' AND zeitraum = '2022-12-31' ORDER BY wert"
+        ).fetchall()
+    assert rows == [("Südhang", 9, "A"), ("Altstadt", 15, "A"), ("Mühlenviertel", 38, "A"), ("Musterstadt", 62, "A")]
 
 
 def test_two_projects_each_find_their_own_assets(project: Path, tmp_path: Path) -> None:

@@ -264,19 +264,50 @@ def test_parquet_is_the_table(con: duckdb.DuckDBPyConnection, folder: Path, tabl
 def test_wide_table_shows_rounded_values_and_signs(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
     with (folder / "daten/breit_bezirk_de.csv").open(encoding="utf-8-sig", newline="") as lines:
         rows = list(csv.DictReader(lines, delimiter=";"))
-    found = {(r["Gebiet"], r["Zeitraum"]): r for r in rows}
-    assert found["Südhang", "2022-12-31"]["Titel leerstand"] == "12,3"  # 49 of 400 is 12.25
-    assert found["Altstadt", "2022-12-31"]["Titel leerstand"] == "x"
-    assert found["Mühlenviertel", "2022-12-31"]["Titel leerstand"] == "t"
-    assert found["Mühlenviertel", "2022-12-31"]["Titel sgb2_quote"] == "g"
-    assert found["Südhang", "2023"]["Titel geburtenziffer"] == "g"
-    assert found["Südhang", "2022"]["Titel leerstand"] == ""  # no such figure for a calendar year
+
+    def cell(area: str, period: str, title: str) -> tuple[str, str]:
+        row = next(r for r in rows if (r["Gebiet"], r["Zeitraum"]) == (area, period))
+        value = next(text for head, text in row.items() if head.startswith(f"{title} ("))
+        return value, row[f"Zeichen: {title}"]
+
+    assert cell("Südhang", "2022-12-31", "Titel leerstand") == ("12,3", "k")  # 49 of 400 is 12.25; constructed
+    assert cell("Altstadt", "2022-12-31", "Titel leerstand") == ("", "x k")
+    assert cell("Mühlenviertel", "2022-12-31", "Titel leerstand") == ("", "t k")
+    assert cell("Mühlenviertel", "2022-12-31", "Titel sgb2_quote") == ("", "g k")
+    assert cell("Südhang", "2023", "Titel geburtenziffer") == ("", "g k")
+    assert cell("Südhang", "2022", "Titel leerstand") == ("", "")  # no such figure for a calendar year
     shown = con.execute(
         "SELECT gebiet_name, zeitraum, indikator_titel, wert FROM api.indikatorwerte "
         "WHERE ebene = 'bezirk' AND wert IS NOT NULL"
     ).fetchall()
     for area, period, title, value in shown:
-        assert float(found[area, period][title].replace(",", ".")) == value
+        assert float(cell(area, period, title)[0].replace(",", ".")) == value
+
+
+def test_changed_address_or_licence_reaches_the_feed(project: Path) -> None:
+    first = run_night(project).publication
+    path = project / "assets/beispiel/defs.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("licence: CC0-1.0", "licence: dl-de/zero-2-0"), "utf-8")
+    second = run_night(project).publication
+    assert second.release_id != first.release_id
+    assert "dl-de/zero-2-0" in (project / "data/releases/current/katalog/quellen_de.csv").read_text(encoding="utf-8")
+
+
+def test_failed_night_does_not_leave_a_changed_internal_mart_behind(project: Path) -> None:
+    run_night(project)
+    path = project / "assets/beispiel/defs.yaml"
+    good = path.read_text(encoding="utf-8")
+    changed = good.replace("publication: constructed", "publication: internal").replace(
+        "je 100 Einwohner von", "FALSCH"
+    )
+    path.write_text(changed, encoding="utf-8")
+    assert run_nightly(project, Quiet()) == 1
+    path.write_text(good, encoding="utf-8")
+    assert run_nightly(project, Quiet()) == 0
+    with duckdb.connect(str((project / "data/warehouse/internal/internal.duckdb").resolve()), read_only=True) as con:
+        assert con.execute("SELECT count(*) FROM mart.indicator WHERE definition_de LIKE '%FALSCH%'").fetchall() == [
+            (0,)
+        ]
 
 
 def test_every_code_in_the_data_is_in_its_list(con: duckdb.DuckDBPyConnection, folder: Path) -> None:

@@ -35,6 +35,7 @@ from pipelines.publishable import check_rows
 from schemas.documents import Release
 
 FINAL_CHECK = "alle_lieferungen_angenommen"
+BEGUN_BY, COMMAND_LINE = "sozialraum/anlass", "Kommandozeile"
 _NIGHTS: dict[str, Night] = {}
 
 
@@ -76,12 +77,23 @@ def adopt(run_id: str, night: Night) -> None:
 
 def fail_dead_runs(instance: dg.DagsterInstance, own: str) -> list[str]:
     """Runs of this project that were killed stay STARTED for ever; whoever holds the lock knows they are dead."""
-    started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING])
-    dead = [run for run in instance.get_runs(filters=started) if run.run_id != own]
+    running = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
+    dead = [run for run in instance.get_runs(filters=dg.RunsFilter(statuses=running)) if run.run_id != own]
+    # One that the command line made and that never began; others in this state may be about to be launched.
+    unborn = dg.RunsFilter(statuses=[dg.DagsterRunStatus.NOT_STARTED], tags={BEGUN_BY: COMMAND_LINE})
+    dead += [run for run in instance.get_runs(filters=unborn) if run.run_id != own]
     for run in dead:
         where = f"{socket.gethostname()}, Prozess {os.getpid()}"
         instance.report_run_failed(run, f"Der Lauf wurde abgebrochen; festgestellt vom nächsten Lauf ({where}).")
     return [run.run_id for run in dead]
+
+
+def forget_removed(instance: dg.DagsterInstance, job: dg.JobDefinition) -> None:
+    """Assets of topics that were removed leave the catalogue of the web page too."""
+    known = job.asset_layer.asset_graph.get_all_asset_keys()
+    removed = [key for key in instance.all_asset_keys() if key not in known]
+    if removed:
+        instance.wipe_assets(removed)
 
 
 class _Steps:

@@ -17,6 +17,8 @@ import duckdb
 from pipelines.files import sha256_file, sha256_text
 from pipelines.marts.inputs import OBSERVATION_IN, input_tables
 from pipelines.marts.models import Model, Models
+from pipelines.project import Project
+from schemas.codes import CODE_LISTS
 
 STORAGE_VERSION = "v1.0.0"
 """Oldest format DuckDB 2 writes: every reader since 1.0 opens it."""
@@ -224,7 +226,7 @@ def _comment(con: duckdb.DuckDBPyConnection, models: Models) -> None:
 
 
 def _content_hash(con: duckdb.DuckDBPyConnection, models: Models) -> str:
-    """Hash over sorted Parquet of all tables that figures or their meaning stand in, and over the SQL of views.
+    """Hash over sorted Parquet of all tables that figures or their meaning stand in, the SQL of views, and the feed.
 
     What changes without the figures changing (deliveries, check results, the release's own row) is no part of it.
     """
@@ -237,7 +239,16 @@ def _content_hash(con: duckdb.DuckDBPyConnection, models: Models) -> str:
             parts += [name, sha256_file(file)]
     for model in models.of_schema("api"):
         parts += [model.name, model.sql or ""]
-    return sha256_text(*parts)
+    return sha256_text(*parts, *_declared_in_feed(models.project))
+
+
+def _declared_in_feed(project: Project) -> list[str]:
+    """What stands in the feed beside the tables: public fields of sources, release, levels, code lists, its format."""
+    hidden = {"format", "layout", "symbols", "contract", "corrections", "retracted", "files", "due"}
+    documents = [s.model_dump_json(exclude=hidden) for s in project.sources.values()]
+    documents += [project.release.model_dump_json(exclude={"keep", "internal"}), project.areas.model_dump_json()]
+    writers = sorted((Path(__file__).resolve().parent.parent / "release").glob("*.py"))
+    return [*documents, repr(CODE_LISTS), *[sha256_file(path) for path in writers]]
 
 
 def _literal(text: str) -> str:

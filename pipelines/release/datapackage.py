@@ -15,7 +15,7 @@ from pipelines.files import sha256_file
 from pipelines.marts.models import Models
 from pipelines.release.feed import TABLES
 from schemas.codes import CODE_LISTS
-from schemas.documents import Column
+from schemas.documents import Column, Source
 
 PROFILES = "https://datapackage.org/profiles/2.0"
 _TYPES = {"VARCHAR": "string", "DOUBLE": "number", "BIGINT": "integer", "INTEGER": "integer", "DATE": "date"}
@@ -41,11 +41,18 @@ def write_datapackage(folder: Path, models: Models, release_id: str, content_has
         "created": created.isoformat().replace("+00:00", "Z"),
         "licenses": [{"name": release.licence, "path": release.licence_address}],
         "contributors": [{"title": release.publisher, "roles": ["publisher"]}],
+        "sources": [_source(source) for source in models.project.sources.values()],
         "contentHash": f"sha256:{content_hash}",
         "resources": [_resource(folder, file, models) for file in files],
     }
     text = json.dumps(package, ensure_ascii=False, indent=1)
     (folder / "datapackage.json").write_bytes((text + "\n").encode())
+
+
+def _source(source: Source) -> dict[str, str]:
+    """An entry of `sources`: each office's own licence stands here, the package's is that of the collection."""
+    entry = {"title": f"{source.publisher}: {source.title.de} (Lizenz: {source.licence})", "version": source.origin}
+    return entry | ({"path": source.address} if source.address else {})
 
 
 def _resource(folder: Path, file: Path, models: Models) -> dict[str, Any]:

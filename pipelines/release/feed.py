@@ -14,7 +14,7 @@ import xlsxwriter
 
 from pipelines.marts.models import Models
 from pipelines.project import Project
-from schemas.codes import CODE_LISTS, Code, sign
+from schemas.codes import CODE_LISTS, Code, label, sign
 from schemas.documents import Mart
 
 BOM = "\ufeff"
@@ -97,25 +97,34 @@ def _csv_de(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _wide(folder: Path, con: duckdb.DuckDBPyConnection, project: Project) -> None:
-    """One German CSV per level: a row per area and period, a column per indicator; a sign where there is no value."""
+    """One German CSV per level: a row per area and period; per indicator the value and the signs that belong to it.
+
+    Signs (schluessel/obs_status.csv, schluessel/origin.csv): why there is no value, whether it is estimated, and
+    whether it is constructed, inferred or from a secondary source.
+    """
     for level in project.areas.levels:
-        values: dict[tuple[str, ...], dict[str, str]] = {}
+        values: dict[tuple[str, ...], dict[str, tuple[str, str]]] = {}
         indicators = [i for i in project.indicators.values() if level.id in i.levels]
         rows = con.execute(
             """
             SELECT v.area_id, a.name, v.period_type, v.period, v.indicator_id, round(v.value, i.decimals), i.decimals,
-                v.obs_status
+                v.obs_status, v.origin
             FROM mart.indicator_value v JOIN mart.area a USING (area_id) JOIN mart.indicator i USING (indicator_id)
             WHERE v.area_level = ?
             ORDER BY a.sort_key, v.area_id, v.period_type, v.reference_date, v.indicator_id
             """,
             [level.id],
         ).fetchall()
-        for area_id, name, period_type, period, indicator, value, decimals, status in rows:
-            cell = sign(status) if value is None else _rounded(value, decimals)
-            values.setdefault((area_id, name, period_type, period), {})[indicator] = cell
-        header = ["Gebietskennung", "Gebiet", "Zeitbezug", "Zeitraum", *[i.title.de for i in indicators]]
-        lines = [[*key, *[cells.get(i.id, "") for i in indicators]] for key, cells in values.items()]
+        for area_id, name, period_type, period, indicator, value, decimals, status, origin in rows:
+            signs = " ".join(filter(None, [sign("obs_status", status), sign("origin", origin)]))
+            key = (area_id, name, label("period_type", period_type), period)
+            values.setdefault(key, {})[indicator] = ("" if value is None else _rounded(value, decimals), signs)
+        heads = [f"{i.title.de} ({label('unit', i.unit)})" for i in indicators]
+        pairs = [name for i, head in zip(indicators, heads, strict=True) for name in (head, f"Zeichen: {i.title.de}")]
+        header = ["Gebietskennung", "Gebiet", "Zeitbezug", "Zeitraum", *pairs]
+        lines = [
+            [*key, *[part for i in indicators for part in cells.get(i.id, ("", ""))]] for key, cells in values.items()
+        ]
         _text(folder / "daten" / f"breit_{level.id}_de.csv", BOM + _csv_de(header, lines))
 
 
@@ -129,12 +138,15 @@ def _levels(project: Project) -> list[Code]:
 
 
 def _catalogue(folder: Path, project: Project) -> None:
-    """Sources and data dictionary: definitions and addresses only."""
+    """Sources with publisher, address, licence and the publication they were transcribed from."""
     header = ["quelle", "titel", "beschreibung", "herausgeber", "fundstelle", "lizenz", "datenherkunft"]
-    rows = [
-        (s.id, s.title.de, s.description.de, s.publisher, s.address, s.licence, s.origin)
-        for s in project.sources.values()
-    ]
+    header += ["uebernommen_aus", "seite"]
+    rows = []
+    for s in project.sources.values():
+        taken = s.transcribed_from
+        origin = label("origin", s.origin)
+        page = [f"{taken.publisher}: {taken.title}", taken.page] if taken else [None, None]
+        rows.append([s.id, s.title.de, s.description.de.strip(), s.publisher, s.address, s.licence, origin, *page])
     _text(folder / "quellen_de.csv", BOM + _csv_de(header, rows))
 
 
