@@ -430,6 +430,9 @@ class Indicator(Strict):
     numerator: Part | None = None
     denominator: Part | None = None
     denominator_date: Literal["same", "year_end", "previous_year_end"] = "same"
+    part_of_whole: bool = Field(
+        default=True, description="false: the numerator may exceed the denominator (a quotient)"
+    )
     levels: dict[Identifier, Literal["counts"] | FromRate] = Field(min_length=1)
     owner: str
     approved_by: str | None = None

@@ -267,6 +267,7 @@ def test_lineage_is_what_the_sql_says(con: duckdb.DuckDBPyConnection) -> None:
         "observation.is_suppressed",
         "indicator.factor",
         "indicator.unit",
+        "indicator.part_of_whole",
         "indicator.denominator",
     }
     assert sources("area_profile", "name") == {"area.name"}

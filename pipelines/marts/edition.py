@@ -170,7 +170,7 @@ def _impossible(con: duckdb.DuckDBPyConnection, models: Models) -> list[tuple[st
         """
         SELECT v.indicator_id, v.area_id, v.period
         FROM indicator_value v JOIN indicator i USING (indicator_id)
-        WHERE i.unit = 'percent' AND v.numerator > v.denominator
+        WHERE i.unit = 'percent' AND i.part_of_whole AND v.numerator > v.denominator
         ORDER BY ALL
         """
     ).fetchall()

@@ -60,7 +60,7 @@ def _table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
 
 
 def _schema(**types: type) -> pa.Schema:
-    arrow = {str: pa.string(), int: pa.int32(), float: pa.float64(), dt.date: pa.date32()}
+    arrow = {str: pa.string(), bool: pa.bool_(), int: pa.int32(), float: pa.float64(), dt.date: pa.date32()}
     return pa.schema([(name, arrow[kind]) for name, kind in types.items()])
 
 
@@ -103,6 +103,7 @@ _INDICATOR = _schema(
     factor=float,
     topic=str,
     sort_key=int,
+    part_of_whole=bool,
 )
 _INDICATOR_LEVEL = _schema(indicator_id=str, area_level=str, figure=str, rate_measure=str)
 
@@ -157,4 +158,5 @@ def _indicator(project: Project, indicator: Indicator) -> dict[str, Any]:
         "factor": FACTORS[indicator.unit],
         "topic": project.topic(indicator),
         "sort_key": indicator.sort_key,
+        "part_of_whole": indicator.part_of_whole,
     }

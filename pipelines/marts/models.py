@@ -70,7 +70,7 @@ class Models:
     @cached_property
     def inputs(self) -> dict[str, dict[str, str]]:
         """Columns (name -> SQL type) of every input table."""
-        types = {"string": "VARCHAR", "int32": "INTEGER", "double": "DOUBLE", "date32[day]": "DATE"}
+        types = {"string": "VARCHAR", "int32": "INTEGER", "double": "DOUBLE", "date32[day]": "DATE", "bool": "BOOLEAN"}
         found = {
             name: {field.name: types[str(field.type)] for field in table.schema}
             for name, table in input_tables(self.project).items()

@@ -1,7 +1,7 @@
 -- Counts: numerator and the denominator that its indicator declares for that period.
 WITH counted AS (
     SELECT
-        i.indicator_id, i.unit, i.factor, i.denominator AS denominator_measure,
+        i.indicator_id, i.unit, i.part_of_whole, i.factor, i.denominator AS denominator_measure,
         n.area_id, n.period_type, n.reference_date, n.area_level, n.period,
         n.value AS numerator, d.value AS denominator,
         n.is_suppressed OR coalesce(d.is_suppressed, FALSE) AS withheld,
@@ -27,7 +27,7 @@ judged AS (
     SELECT
         *,
         -- A part above its whole is a fault of the data: no value, and the run says so.
-        unit = 'percent' AND numerator > denominator AS impossible,
+        unit = 'percent' AND part_of_whole AND numerator > denominator AS impossible,
         denominator_measure IS NOT NULL AND denominator = 0 AS no_base,
         numerator IS NOT NULL AND (denominator_measure IS NULL OR denominator IS NOT NULL) AS complete,
         greatest(n_rank, d_rank) AS origin_rank
