@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from pathlib import Path
 
+from pipelines.exit_codes import EXIT_OK, EXIT_USAGE
 from pipelines.history import History, outstanding, overdue
-from pipelines.nightly import EXIT_OK, EXIT_USAGE
 from pipelines.progress import Voice
 from pipelines.project import ConfigError, Project, load_project
 from pipelines.release.publish import published

@@ -6,7 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from pipelines.nightly import EXIT_USAGE, prepare_home
+from pipelines.exit_codes import EXIT_USAGE
+from pipelines.nightly import prepare_home
 from pipelines.paths import Paths
 from pipelines.progress import Voice
 

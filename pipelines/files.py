@@ -33,6 +33,11 @@ def sha256_text(*parts: str) -> str:
     return digest.hexdigest()
 
 
+def quoted(path: Path) -> str:
+    """A path as it may stand between the quotation marks of a SQL text."""
+    return str(path).replace("'", "''")
+
+
 def sync_folder(folder: Path) -> None:
     """Ask the disk to keep a folder's entries (renames, links) across a power loss."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -6,7 +6,7 @@ import shlex
 import shutil
 from pathlib import Path
 
-from pipelines.nightly import EXIT_OK, EXIT_USAGE
+from pipelines.exit_codes import EXIT_OK, EXIT_USAGE
 from pipelines.progress import Voice
 
 _PACKAGE = Path(__file__).resolve().parent

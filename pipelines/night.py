@@ -16,10 +16,11 @@ from functools import cached_property
 from pathlib import Path
 
 from pipelines import gate, lock
+from pipelines.exit_codes import EXIT_NOT_WELL, EXIT_OK
 from pipelines.files import point_link, read_json, remove_leftovers, write_json, write_text
 from pipelines.history import History, PublishedLedger
 from pipelines.intake.report import report_paths
-from pipelines.intake.run import SourceState, current_state, refuse_lost, take_in
+from pipelines.intake.run import SourceState, counted, current_state, refuse_lost, take_in
 from pipelines.marts.edition import Edition, build_edition, figure_marks
 from pipelines.marts.models import Models
 from pipelines.paths import Paths
@@ -28,7 +29,6 @@ from pipelines.publishable import PublicInputs, check_rows, delivery_rows, publi
 from pipelines.release.publish import Publication, next_release_id, publish, retire
 from pipelines.rollup import Gap, build_observation
 
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_WELL, EXIT_BUSY = 0, 1, 2, 3, 5
 KEEP_INTERNAL = 2
 
 Say = Callable[[str], None]
@@ -93,7 +93,7 @@ class Night:
                 for delivery in state.outstanding:
                     page = self.project.paths.relative(report_paths(self.project, delivery)[0])
                     count = state.failure_counts[delivery.delivery_id]
-                    self.say(f"{source.id}: {delivery.name} ZURÜCKGEWIESEN, {count} Beanstandungen, siehe {page}")
+                    self.say(f"{source.id}: {delivery.name} ZURÜCKGEWIESEN, {counted(count)}, siehe {page}")
                 self.notes += [f"{source.id}: {note}" for note in state.notes]
         self.notes += History(self.project.paths).strays(list(self.project.sources))
         for folder in self.project.paths.readings.glob("*"):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines import gate, lock
+from pipelines.exit_codes import EXIT_BUSY, EXIT_FAILED, EXIT_USAGE
 from pipelines.files import point_link
 from pipelines.paths import Paths
 from pipelines.progress import Voice
@@ -21,11 +22,9 @@ from pipelines.progress import Voice
 if TYPE_CHECKING:
     from pipelines.night import Night
 
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_NOT_WELL, EXIT_BUSY = 0, 1, 2, 3, 5
-
 
 def run_nightly(root: Path, voice: Voice, now: dt.datetime | None = None) -> int:
-    """Run the night of the project in a folder and return the exit code of DESIGN (0, 1, 2, 3, 5)."""
+    """Run the night of the project in a folder and return its exit code (0, 1, 2, 3, 5; see README)."""
     paths = Paths.of(root)
     if not paths.is_project():
         voice.error(
@@ -71,7 +70,7 @@ def _run(paths: Paths, voice: Voice, now: dt.datetime | None) -> int:
         night = Night.begin(paths.root, voice.say, now)
         night.models.order  # noqa: B018 - reads all SQL: what is wrong with it is said before anything runs
     except ConfigError as error:
-        voice.error(f"Die Beschreibung des Projekts ist nicht gültig ({len(error.problems)} Stellen):")
+        voice.error("Die Beschreibung des Projekts ist nicht gültig, zu berichtigen:")
         for problem in error.problems:
             voice.error(f"  {problem}")
         return EXIT_USAGE

@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.areas import MAX_DEPTH, Area, Membership
-from pipelines.files import replacing
+from pipelines.files import quoted, replacing
 from pipelines.intake.run import SourceState, reading_path
 from pipelines.project import Project
 from schemas.documents import ORIGINS, TOTAL, Measure, RolledUp
@@ -85,7 +85,7 @@ def build_observation(project: Project, states: dict[str, SourceState], target: 
                         {_RANK_ORIGIN} AS origin, method, data_as_of, delivery_ids
                     FROM observed
                     ORDER BY measure_id, category, area_id, period_type, reference_date
-                ) TO '{_quoted(temporary)}' (FORMAT parquet, COMPRESSION zstd)
+                ) TO '{quoted(temporary)}' (FORMAT parquet, COMPRESSION zstd)
                 """
             )
     return gaps
@@ -340,7 +340,3 @@ def _add_categories(con: duckdb.DuckDBPyConnection, base: str, codes: list[str],
         """,
         {"target": target, "base": base, "codes": codes},
     )
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from pipelines import lock
+from pipelines.exit_codes import EXIT_OK
 from pipelines.init import create_project
 from pipelines.night import Night
-from pipelines.nightly import EXIT_OK
 from pipelines.progress import Voice
 
 ROOT = Path(__file__).resolve().parents[1]

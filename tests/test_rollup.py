@@ -651,7 +651,7 @@ def cities(draw: st.DrawFn) -> tuple[dict[str, str], dict[str, int], dict[tuple[
 
 
 def expected_sum(parts: Iterable[tuple[Any, Fraction]]) -> tuple[Any, str]:
-    """Sum of (figure, weight) as DESIGN words it; None = no row at all."""
+    """Sum of (figure, weight) in plain Python; None = no row at all."""
     listed = list(parts)
     if all(figure is None for figure, _ in listed):
         return None, ""

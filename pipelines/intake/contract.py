@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.areas import Directory
+from pipelines.files import quoted
 from pipelines.intake.delimited import plain_heading
 from pipelines.intake.failures import KEEP, Findings, shown
 from pipelines.intake.layout import Reader, expected_cell
@@ -148,7 +149,7 @@ class Judge:
 
     def _whole(self, target: Path) -> None:
         with scratch_database().cursor() as con:
-            con.execute(f"CREATE OR REPLACE TEMP VIEW reading AS SELECT * FROM read_parquet('{_quoted(target)}')")
+            con.execute(f"CREATE OR REPLACE TEMP VIEW reading AS SELECT * FROM read_parquet('{quoted(target)}')")
             self._once(con)
             if not self.findings.rules & _ROWS_LOST:
                 self._complete(con)
@@ -278,7 +279,3 @@ def german(value: float) -> str:
     """A number with decimal comma and all its digits."""
     text = f"{value:.6f}".rstrip("0").rstrip(".")
     return text.replace(".", ",")
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

@@ -56,6 +56,11 @@ class SourceState:
         return [d for d in self.deliveries if d.decision == "accepted" and d.delivery_id not in retracted]
 
 
+def counted(failures: int) -> str:
+    """Number of failures in words that agree with it."""
+    return "1 Beanstandung" if failures == 1 else f"{failures} Beanstandungen"
+
+
 class RulesConflict(Exception):
     """Changed rules reject deliveries that were accepted: publishing would drop their figures."""
 
@@ -72,7 +77,7 @@ def refuse_lost(project: Project, states: Iterable[SourceState]) -> None:
             file, line = project.place(state.source)
             page = project.paths.relative(report_paths(project, delivery)[0])
             count = state.failure_counts[delivery.delivery_id]
-            what = f"{delivery.delivery_id} ({delivery.name}), {count} Beanstandungen, siehe {page}"
+            what = f"{delivery.delivery_id} ({delivery.name}), {counted(count)}, siehe {page}"
             places.append(f"{file}:{line}: {what}")
     if places:
         raise RulesConflict(
@@ -126,6 +131,9 @@ def current_state(project: Project, source: Source, today: dt.date) -> SourceSta
         if delivery.delivery_id in waiting:
             failures, total = state.failures[delivery.delivery_id], state.failure_counts[delivery.delivery_id]
             write_report(project, source, delivery, failures, total)
+        else:
+            for path in report_paths(project, delivery):
+                path.unlink(missing_ok=True)  # settled
     return state
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines.files import sha256_file, sha256_text
+from pipelines.files import quoted, sha256_file, sha256_text
 from pipelines.marts.inputs import OBSERVATION_IN, input_tables
 from pipelines.marts.models import Model, Models
 from pipelines.project import Project
@@ -65,14 +65,14 @@ def build_edition(
     for leftover in (target, target.with_name(target.name + ".wal")):
         leftover.unlink(missing_ok=True)
     with duckdb.connect() as con:
-        con.execute(f"ATTACH '{_quoted(target)}' AS {FILE} (STORAGE_VERSION '{STORAGE_VERSION}')")
+        con.execute(f"ATTACH '{quoted(target)}' AS {FILE} (STORAGE_VERSION '{STORAGE_VERSION}')")
         for schema in ("mart", "meta", "api"):
             con.execute(f"CREATE SCHEMA {FILE}.{schema}")
         con.execute(f"USE {FILE}.mart")
         for name, table in input_tables(models.project).items():
             con.register(f"{name}_arrow", table)
             con.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM {name}_arrow")
-        con.execute(f"CREATE TEMP VIEW {OBSERVATION_IN} AS SELECT * FROM read_parquet('{_quoted(observation)}')")
+        con.execute(f"CREATE TEMP VIEW {OBSERVATION_IN} AS SELECT * FROM read_parquet('{quoted(observation)}')")
         edition = Edition(target, "")
         for model in models.order:
             edition.rows[model.mart.id] = _build_table(con, model)
@@ -235,7 +235,7 @@ def _content_hash(con: duckdb.DuckDBPyConnection, models: Models) -> str:
     with tempfile.TemporaryDirectory() as folder:
         for name in sorted(tables):
             file = Path(folder, name)
-            con.execute(f"COPY (SELECT * FROM {FILE}.{name} ORDER BY ALL) TO '{_quoted(file)}' (FORMAT parquet)")
+            con.execute(f"COPY (SELECT * FROM {FILE}.{name} ORDER BY ALL) TO '{quoted(file)}' (FORMAT parquet)")
             parts += [name, sha256_file(file)]
     for model in models.of_schema("api"):
         parts += [model.name, model.sql or ""]
@@ -253,7 +253,3 @@ def _declared_in_feed(project: Project) -> list[str]:
 
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import xlsxwriter
 
+from pipelines.files import quoted
 from pipelines.marts.models import Models
 from pipelines.project import Project
 from schemas.codes import CODE_LISTS, Code, label, sign
@@ -38,7 +39,7 @@ def write_feed(folder: Path, file: Path, models: Models, created: dt.datetime) -
             target.parent.mkdir(parents=True, exist_ok=True)
             order = ", ".join(f"{key} NULLS FIRST" for key in mart.key)
             con.execute(
-                f"COPY (SELECT * FROM mart.{table} ORDER BY {order}) TO '{_quoted(target)}.parquet' "
+                f"COPY (SELECT * FROM mart.{table} ORDER BY {order}) TO '{quoted(target)}.parquet' "
                 "(FORMAT parquet, COMPRESSION zstd)"
             )
             cursor = con.execute(f"SELECT * FROM mart.{table} ORDER BY {order}")
@@ -201,7 +202,3 @@ def _sheet(book: xlsxwriter.Workbook, name: str, header: list[str], rows: Iterab
 def _text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text.encode())
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
