@@ -5,6 +5,7 @@ Dagster, pandas and DuckDB are imported only when the gate finds something new.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import gc
 import os
@@ -88,12 +89,10 @@ def _failed(paths: Paths, voice: Voice, error: Exception) -> int:
     """Say what happened; the traceback goes into a file that stays inside."""
     voice.error(f"FEHLGESCHLAGEN: {error or type(error).__name__}")
     note = paths.internal / "letzter_fehler.txt"
-    try:
+    with contextlib.suppress(OSError):  # the disk may be what failed
         note.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         note.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
         voice.error(f"(Einzelheiten für die Fehlersuche: {paths.relative(note)})")
-    except OSError:
-        pass  # the disk may be what failed
     voice.error("Die letzte Veröffentlichung ist unverändert in Kraft.")
     return EXIT_FAILED
 
