@@ -13,9 +13,8 @@ from dagster.components.core.component_tree import ComponentTree
 
 from pipelines import gate
 from pipelines.components.base import models_of, prepare
-from pipelines.paths import Paths
+from pipelines.paths import PROJECT_VARIABLE, Paths
 
-PROJECT_VARIABLE = "SOZIALRAUM_PROJECT"
 JOB = "nightly"
 
 

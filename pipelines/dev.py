@@ -8,10 +8,8 @@ from pathlib import Path
 
 from pipelines.exit_codes import EXIT_USAGE
 from pipelines.nightly import prepare_home
-from pipelines.paths import Paths
+from pipelines.paths import PROJECT_VARIABLE, Paths
 from pipelines.progress import Voice
-
-PROJECT_VARIABLE = "SOZIALRAUM_PROJECT"
 
 
 def serve(root: Path, port: int, voice: Voice) -> int:

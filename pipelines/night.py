@@ -68,7 +68,8 @@ class Night:
         for folder in (project.paths.history, project.paths.warehouse, project.paths.releases):
             for name in remove_leftovers(folder):
                 say(f"Rest eines abgebrochenen Laufs entfernt: {name}")
-        known = (read_json(project.paths.night_record) or {}).get("marks", {})
+        record = read_json(project.paths.night_record)
+        known = record.get("marks", {}) if isinstance(record, dict) else {}
         return cls(project, now or dt.datetime.now(dt.UTC), fingerprint, say, known_marks=known)
 
     def changed(self, mark: str) -> bool:
@@ -132,9 +133,9 @@ class Night:
         self.say("Schritt 2 von 4: Zahlen zusammenführen, interne Auswertung bauen")
         states = self.all_states()
         refuse_lost(self.project, states.values())
-        self.gaps = build_observation(self.project, states, self.observation)
         paths = self.project.paths
         paths.night_record.unlink(missing_ok=True)  # from here on a night that fails leaves work for the next one
+        self.gaps = build_observation(self.project, states, self.observation)
         building = paths.internal / ".neu-internal.duckdb"
         self.internal = self._edition(self.observation, building)
         target = paths.internal / f"internal-{self.internal.content_hash[:12]}-{self.release_id}.duckdb"
@@ -164,10 +165,9 @@ class Night:
 
     def _edition(self, observation: Path, target: Path, inputs: PublicInputs | None = None) -> Edition:
         states = self.all_states()
-        failed = {"observation": {"summe_gleich_gelieferter_zahl"}} if self.gaps else {}
         meta = {
             "delivery": inputs.delivery_rows if inputs else delivery_rows(states),
-            "check_result": check_rows(states, [m.mart.id for m in self.models.order], failed),
+            "check_result": check_rows(states, [m.mart.id for m in self.models.order], self.failed_rules),
         }
         return build_edition(
             self.models,
@@ -177,6 +177,14 @@ class Night:
             release_id=self.release_id,
             commit=commit_of_program(),
         )
+
+    @property
+    def failed_rules(self) -> dict[str, set[str]]:
+        """Rules over whole tables that do not hold, by table, as far as the night has come."""
+        failed = {"observation": {"summe_gleich_gelieferter_zahl"}} if self.gaps else {}
+        if self.internal and self.internal.impossible:
+            failed["indicator_value"] = {"zaehler_nicht_ueber_nenner"}
+        return failed
 
     # ------------------------------------------------------------ step 3: public edition
 

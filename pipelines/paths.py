@@ -6,6 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+PROJECT_VARIABLE = "SOZIALRAUM_PROJECT"
+"""Environment variable that names the project whose definitions Dagster's web page and daemon serve."""
+
 
 @dataclass(frozen=True)
 class Paths:

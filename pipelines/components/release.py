@@ -152,10 +152,7 @@ class _Steps:
         def aufbau(context: dg.AssetExecutionContext) -> Iterator[Any]:
             night = night_of(project, context)
             edition = night.build()
-            failed = {"observation": {"summe_gleich_gelieferter_zahl"}} if night.gaps else {}
-            if edition.impossible:
-                failed["indicator_value"] = {"zaehler_nicht_ueber_nenner"}
-            rules = check_rows({}, [m.mart.id for m in tables], failed)
+            rules = check_rows({}, [m.mart.id for m in tables], night.failed_rules)
             between = {f"kennzahl/{m}": measure_key(m) for m in project.measures}
             between |= {f"indikator/{i}": indicator_key(i) for i in project.indicators}
             for mark, key in between.items():
