@@ -10,7 +10,6 @@ import datetime as dt
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -182,10 +181,10 @@ class History:
                 notes.append(f"{self.paths.relative(path)}: Unterordner, nicht gelesen; Dateien direkt ablegen")
             elif path.is_symlink():
                 notes.append(f"{self.paths.relative(path)}: Verknüpfung, nicht gelesen; die Datei selbst ablegen")
-            elif fnmatch(path.name.lower(), source.files.lower()):
+            elif source.takes(path.name):
                 found.append(path)
             else:
-                notes.append(f"{self.paths.relative(path)}: passt nicht zu »{source.files}«, nicht gelesen")
+                notes.append(f"{self.paths.relative(path)}: passt nicht zu »{source.file_pattern}«, nicht gelesen")
         return found
 
     def _archive(self, source: Source, path: Path, digest: str, seq: int, night: int, now: dt.datetime) -> Delivery:

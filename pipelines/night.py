@@ -84,7 +84,7 @@ class Night:
         wanted = set(self.project.sources if source_ids is None else source_ids)
         self.marks["gebiete"] = self.project.area_mark
         night = History(self.project.paths).next_night()
-        for source in self.project.sources.values():
+        for source in self.project.intake_order():
             if source.id in wanted:
                 self.states[source.id] = state = take_in(self.project, source, night, self.now)
                 self.marks[f"zaehlwerte/{source.id}"] = state.mark
@@ -93,8 +93,9 @@ class Night:
                     self.say(f"{source.id}: {delivery.name} ist neu ({delivery.delivery_id})")
                 for delivery in state.outstanding:
                     page = self.project.paths.relative(report_paths(self.project, delivery)[0])
-                    count = state.failure_counts[delivery.delivery_id]
-                    self.say(f"{source.id}: {delivery.name} ZURÜCKGEWIESEN, {counted(count)}, siehe {page}")
+                    count = counted(state.verdicts[delivery.delivery_id])
+                    self.say(f"{source.id}: {delivery.name} ZURÜCKGEWIESEN, {count}, siehe {page}")
+                self._say_flags(state)
                 self.notes += [f"{source.id}: {note}" for note in state.notes]
         self.notes += History(self.project.paths).strays(list(self.project.sources))
         for folder in self.project.paths.readings.glob("*"):
@@ -103,6 +104,15 @@ class Night:
         for note in self.notes:
             self.say(f"Hinweis: {note}")
         return {source_id: self.states[source_id] for source_id in sorted(wanted)}
+
+    def _say_flags(self, state: SourceState) -> None:
+        """Warnings about what was accepted now; those of earlier nights stay in their reports."""
+        new = {d.delivery_id for d in state.new}
+        for delivery in state.flagged:
+            if delivery.delivery_id in new and delivery not in state.contradicting:
+                page = self.project.paths.relative(report_paths(self.project, delivery)[0])
+                count = counted(state.verdicts[delivery.delivery_id])
+                self.say(f"{state.source.id}: {delivery.name} angenommen, {count}, siehe {page}")
 
     def all_states(self) -> dict[str, SourceState]:
         """States of all sources; those this run did not take in are read from the archive."""
@@ -263,6 +273,10 @@ class Night:
                 found.append(
                     f"{state.source.id}: Lieferung {delivery.delivery_id} ({delivery.name}) zurückgewiesen, {page}"
                 )
+            for delivery in state.contradicting:
+                page = self.project.paths.relative(report_paths(self.project, delivery)[0])
+                what = f"Lieferung {delivery.delivery_id} ({delivery.name}) ist angenommen"
+                found.append(f"{state.source.id}: {what}, widerspricht aber anderen Lieferungen, {page}")
             found += [f"{state.source.id}: {slip}" for slip in state.slips]
             if state.missed:
                 found.append(

@@ -52,9 +52,9 @@ class Paths:
         return self.internal / "readings"
 
     @property
-    def rejections(self) -> Path:
-        """Reports on rejected deliveries."""
-        return self.internal / "zurueckgewiesen"
+    def answers(self) -> Path:
+        """What the senders of rejected and flagged deliveries are to be told."""
+        return self.internal / "rueckmeldungen"
 
     @property
     def internal_mart(self) -> Path:

@@ -72,3 +72,10 @@ def period_key(period_type: str, reference_date: dt.date) -> str:
     if period_type == "schuljahr":
         return f"{reference_date.year - 1}-{reference_date.year % 100:02d}"
     return str(reference_date.year)
+
+
+def parse_key(key: str, period_type: str) -> dt.date | None:
+    """Reference date of a period's key (see `period_key`), or None if it is none."""
+    text = key.removesuffix("-jd") if period_type == "jahresdurchschnitt" else key
+    date = parse_period(text, period_type)
+    return date if date and period_key(period_type, date) == key else None

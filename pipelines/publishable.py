@@ -89,7 +89,7 @@ def check_rows(states: dict[str, SourceState], tables: list[str], failed: dict[s
     """
     rows: list[Row] = []
     for state in states.values():
-        broken = {f["rule"] for d in state.outstanding for f in state.failures[d.delivery_id]}
+        broken = {rule for d in state.unsettled for rule in state.verdicts[d.delivery_id].broken()}
         rows += [("quelle", state.source.id, rule, rule not in broken) for rule in sorted({*RULES, *broken})]
         rows.append(("quelle", state.source.id, "termin_eingehalten", state.missed is None))
     rows += [

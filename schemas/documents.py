@@ -9,6 +9,7 @@ from __future__ import annotations
 import calendar
 import datetime as dt
 import re
+from fnmatch import fnmatch
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -24,6 +25,10 @@ ORIGINS: tuple[str, ...] = ("published", "open_data", "secondary", "inferred", "
 
 TOTAL = "insgesamt"
 """Category of a figure that is not split."""
+
+
+ALL = "alle"
+"""Stands for all categories of a split where figures are added up."""
 
 
 class Misfit(ValueError):
@@ -95,13 +100,12 @@ class Areas(Strict):
 
 
 class Format(Strict):
-    """How the bytes of a delimited text file are to be read."""
+    """How the bytes of a delimited text file, and the numbers in text cells of any file, are to be read."""
 
     delimiter: str = Field(default=";", min_length=1, max_length=1)
     encoding: Literal["utf-8", "latin-1", "cp1252"] = "utf-8"
     decimal: Literal[",", "."] = ","
     thousands: Literal[".", ",", " ", "'"] | None = None
-    header_line: int = Field(default=1, ge=1, description="Record number of the header, counted from 1")
     short_rows: Literal["error", "fill"] = Field(
         default="error", description="fill: cells missing at the end of a row count as empty cells"
     )
@@ -113,6 +117,47 @@ class Format(Strict):
         if self.delimiter in '"\r\n\0' or self.delimiter.isalnum():
             raise Misfit("mögliche Trennzeichen sind etwa ; , | und der Tabulator", "delimiter")
         return self
+
+
+class Workbook(Strict):
+    """Which sheets of a workbook (xls, xlsx, xlsb, ods) are read; the others (covers, notes) are passed over."""
+
+    sheets: list[str] = Field(min_length=1, description="names, or patterns with * and ?; every one must be found")
+
+
+class TableShape(Strict):
+    """Where the tables stand in a text file or on each sheet, and how many rows their heading has."""
+
+    header_line: int = Field(
+        default=1, ge=1, description="line on which the heading begins; with title: counted from the title's line"
+    )
+    header_rows: int = Field(
+        default=1, ge=1, le=20, description="lines of the heading; a column's texts are joined by ' | '"
+    )
+    header_fill: bool = Field(
+        default=False,
+        description="an empty cell in an upper line of the heading repeats its left neighbour (merged cells)",
+    )
+    title: str | None = Field(
+        default=None, description="pattern (* and ?) of the lines above each table, if several stand below each other"
+    )
+    ends: Literal["file", "blank"] = Field(
+        default="file", description="blank: the table ends at the first empty line; below it no figures may stand"
+    )
+    skip: list[str] = Field(
+        default=[], description="patterns: lines whose first filled cell reads like this hold no figures"
+    )
+    fill_down: list[str] = Field(
+        default=[], description="columns in which an empty cell repeats the one above (merged cells)"
+    )
+
+
+def _groups(pattern: str) -> int:
+    """Number of groups of a regular expression; -1 if it is none."""
+    try:
+        return re.compile(pattern).groups
+    except (re.error, OverflowError, RecursionError):
+        return -1
 
 
 class AreaColumns(Strict):
@@ -128,9 +173,22 @@ class AreaColumns(Strict):
     candidate_levels: list[Identifier] = []
     level_column: str | None = None
     levels: dict[str, Identifier] = {}
+    split: str | None = Field(
+        default=None,
+        description="regular expression with groups (?P<number>...), (?P<name>...) or (?P<id>...), applied to the "
+        "column `name` where one cell holds several of them",
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> AreaColumns:
+        if self.split is not None:
+            found = set(re.compile(self.split).groupindex) if _groups(self.split) > 0 else set()
+            if not found or found - {"name", "number", "id"}:
+                raise Misfit(
+                    "erwartet wird ein regulärer Ausdruck mit (?P<name>…), (?P<number>…) oder (?P<id>…)", "split"
+                )
+            if not self.name or self.number or self.id:
+                raise Misfit("split zerlegt die Spalte name; number und id bleiben dann weg", "split")
         ways = [self.level is not None, bool(self.candidate_levels), self.level_column is not None]
         if sum(ways) != 1:
             raise ValueError("genau eines von level, candidate_levels oder level_column angeben")
@@ -147,40 +205,44 @@ class AreaColumns(Strict):
         return list(self.candidate_levels) or sorted(set(self.levels.values()))
 
 
-def _groups(pattern: str) -> int:
-    """Number of groups of a regular expression; -1 if it is none."""
-    try:
-        return re.compile(pattern).groups
-    except (re.error, OverflowError, RecursionError):
-        return -1
-
-
 class PeriodColumns(Strict):
-    """Where a figure's period stands: in a column, in the column headings, in the file's name, or fixed."""
+    """Where a period stands: in a column, in the headings, in the name of file or sheet, in a table's title."""
 
     type: PeriodType
     column: str | None = None
     in_header: bool = False
     file_name: str | None = Field(default=None, description="regular expression; its first group is the period")
+    sheet: str | None = Field(default=None, description="the same for the sheet's name")
+    title: str | None = Field(default=None, description="the same for the title above the table (table.title)")
     day: MonthDay | None = Field(default=None, description="MM-DD that a bare year stands for (type stichtag)")
+    days: list[MonthDay] = Field(
+        default=[], description="the only days (MM-DD) on which figures can be (type stichtag); others are refused"
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> PeriodColumns:
-        if sum([self.column is not None, self.in_header, self.file_name is not None]) != 1:
-            raise ValueError("genau eines von column, in_header oder file_name angeben")
-        if self.file_name is not None and _groups(self.file_name) < 1:
-            raise Misfit("erwartet wird ein regulärer Ausdruck, dessen erste (Klammer) die Zeit ist", "file_name")
+        patterns = {"file_name": self.file_name, "sheet": self.sheet, "title": self.title}
+        if sum([self.column is not None, self.in_header, *[p is not None for p in patterns.values()]]) != 1:
+            raise ValueError("genau eines von column, in_header, file_name, sheet oder title angeben")
+        for key, pattern in patterns.items():
+            if pattern is not None and _groups(pattern) < 1:
+                raise Misfit("erwartet wird ein regulärer Ausdruck, dessen erste (Klammer) die Zeit ist", key)
+        if self.days and self.type != "stichtag":
+            raise Misfit("days gilt nur für Stichtage", "days")
         return self
 
 
 class ValueColumn(Strict):
     """Which measure (and category) a column holds.
 
-    `column` names one column; without it (period in the headings) every column whose heading is a period is meant.
+    `column` names one column; without it (period in the headings) every column whose heading holds a period is meant,
+    or those whose other heading texts read like `heading`. `title` limits the entry to tables below such a title.
     `measure_column` with `measures` reads the measure from another column of the row (long files).
     """
 
     column: str | None = None
+    heading: str | None = Field(default=None, description="pattern (* and ?) of the heading besides the period")
+    title: str | None = Field(default=None, description="pattern (* and ?) of the table's title")
     measure: Identifier | None = None
     category: Identifier = TOTAL
     measure_column: str | None = None
@@ -214,7 +276,7 @@ class Layout(Strict):
     period: PeriodColumns
     values: list[ValueColumn] = Field(min_length=1)
     constant: dict[str, str] = Field(default={}, description="columns that must hold this very text in every row")
-    ignore: list[str] = Field(default=[], description="columns that are known and not read")
+    ignore: list[str] = Field(default=[], description="columns (or patterns with * and ?) that are known and not read")
     origin: OriginColumn | None = None
 
     @model_validator(mode="after")
@@ -223,13 +285,29 @@ class Layout(Strict):
             raise ValueError("genau eines von area oder fixed_area angeben")
         if self.period.in_header != any(value.column is None for value in self.values):
             raise ValueError("bei period.in_header steht die Zeit in den Spaltenköpfen: values ohne column, sonst mit")
-        if self.period.in_header and len(self.values) > 1:
-            raise ValueError("bei period.in_header ist genau ein Eintrag unter values möglich")
+        for index, value in enumerate(self.values):
+            if value.heading is not None and not self.period.in_header:
+                raise Misfit("heading gibt es nur, wo die Zeit in den Spaltenköpfen steht", "values", index, "heading")
+            if (
+                self.period.in_header
+                and value.heading is None
+                and any(v.title == value.title for v in self.values[:index])
+            ):
+                raise Misfit(
+                    "bei period.in_header unterscheidet heading die Spalten (Muster mit * und ?)", "values", index
+                )
         return self
 
     def measures(self) -> list[str]:
         """Ids of all measures this layout can deliver."""
         return sorted({m for value in self.values for m in value.possible_measures()})
+
+
+class Part(Strict):
+    """Numerator or denominator of an indicator."""
+
+    measure: Identifier
+    category: Identifier = TOTAL
 
 
 class NotAbove(Strict):
@@ -241,6 +319,48 @@ class NotAbove(Strict):
     than_category: Identifier = TOTAL
 
 
+class AddsUp(Strict):
+    """Within one delivery the parts add up to the printed total, area by area; a withheld part excuses a gap."""
+
+    total: Part
+    parts: list[Part] = Field(min_length=1)
+    tolerance: float = Field(default=0, ge=0, description="allowed gap, in units of the measure")
+
+
+class AreasAddUp(Strict):
+    """Within one delivery the areas of a level add up to the delivered figure of the level above (memberships)."""
+
+    level: Identifier = Field(description="level of the parts")
+    to: Identifier = Field(description="level of the total")
+    measures: list[Identifier] = Field(default=[], description="empty: every count the source delivers")
+    tolerance: float = Field(default=0, ge=0)
+
+
+class Agrees(Strict):
+    """A figure (or a sum over categories) equals the one of another source, area by area."""
+
+    measure: Identifier
+    categories: list[Identifier] = Field(default=[TOTAL], description="added up; [alle]: all categories of the split")
+    source: Identifier = Field(description="the source to agree with; its deliveries are taken in first")
+    with_measure: Identifier
+    with_categories: list[Identifier] = [TOTAL]
+    tolerance: float = Field(default=0, ge=0, description="allowed gap, in units")
+    tolerance_percent: float = Field(default=0, ge=0, description="allowed gap, in per cent of the other figure")
+
+
+class Change(Strict):
+    """A figure changes by at most so much against the period before; small counts may jump, so `from_value`."""
+
+    measure: Identifier
+    category: Identifier | None = Field(default=None, description="empty: every category")
+    level: Identifier | None = Field(default=None, description="empty: every level")
+    percent: float = Field(gt=0, description="allowed change in per cent of the previous figure")
+    from_value: float = Field(default=0, ge=0, description="only where the previous figure is at least this")
+
+
+Severity = Literal["error", "warning", "off"]
+
+
 class Contract(Strict):
     """What a delivery must fulfil beyond what its measures already demand."""
 
@@ -248,19 +368,72 @@ class Contract(Strict):
         default={}, description="per level: areas that every period must contain (all, or a list of area_ids)"
     )
     not_above: list[NotAbove] = []
+    adds_up: list[AddsUp] = []
+    areas_add_up: list[AreasAddUp] = []
+    agrees: list[Agrees] = []
+    change: list[Change] = []
+    severity: dict[str, Severity] = Field(
+        default={}, description="rule id -> error (rejects the delivery), warning (is noted) or off"
+    )
 
 
 class Correction(Strict):
-    """A known error in received cells, settled in YAML; the received bytes stay as they are."""
+    """A known error in received cells or rows, settled in YAML; the received bytes stay as they are.
+
+    Either `value` replaces the text of a cell (any column that is read: value, date, area, label), or `drop` leaves the
+    rows out. `expected` is the text that each of these cells holds in the received file: one for all lines, or a list.
+    """
 
     delivery: str = Field(description="delivery id, e.g. ba_arbeitslose-0003")
-    line: int = Field(ge=1)
-    column: str
-    expected: str = Field(description="text that the cell must hold in the received file")
-    value: str = Field(description="text to be read instead")
+    sheet: str | None = Field(default=None, description="name of the sheet, in workbooks")
+    line: int | None = Field(default=None, ge=1)
+    lines: str | None = Field(
+        default=None, pattern=r"^[1-9][0-9]*-[1-9][0-9]*$", description="first-last, e.g. 212-241"
+    )
+    column: str = Field(description="heading of the column whose text is compared, and replaced unless drop is set")
+    expected: str | list[str]
+    value: str | list[str] | None = None
+    drop: bool = False
     reason: str = Field(min_length=1)
     reported_on: dt.date
     status: Literal["reported", "confirmed", "assumed"]
+
+    @model_validator(mode="after")
+    def _one_cell_each(self) -> Correction:
+        if (self.line is None) == (self.lines is None):
+            raise ValueError("genau eines von line oder lines angeben")
+        if (self.value is None) != self.drop:
+            raise ValueError("entweder value (was statt dessen gelten soll) oder drop: true (Zeilen weglassen) angeben")
+        wanted = len(self.all_lines())
+        if not 1 <= wanted <= 100_000:
+            raise Misfit("erwartet wird ein Bereich wie 212-241 mit höchstens 100.000 Zeilen", "lines")
+        for key in ("expected", "value"):
+            given = getattr(self, key)
+            if isinstance(given, list) and len(given) != wanted:
+                raise Misfit(f"{key} hat {len(given)} Einträge, genannt sind {wanted} Zeilen", key)
+        return self
+
+    def all_lines(self) -> range:
+        """The lines that are meant."""
+        first, last = map(int, (self.lines or f"{self.line}-{self.line}").split("-"))
+        return range(first, last + 1)
+
+    def text_of(self, given: str | list[str], position: int) -> str:
+        """`expected` or `value` for the line at a position of `all_lines`."""
+        return given if isinstance(given, str) else given[position]
+
+
+class Break(Strict):
+    """From `since` on a measure is defined or collected otherwise: figures on both sides are not to be compared."""
+
+    measure: Identifier
+    category: Identifier | None = Field(default=None, description="empty: every category")
+    since: str = Field(description="key of the first period of the new definition, e.g. 2019-12-31, 2021-jd, 2022-23")
+    other_population: Literal["before", "after"] | None = Field(
+        default=None, description="the side that does not agree with other sources; it is not compared with them"
+    )
+    reason: Text
+    reported_on: dt.date | None = None
 
 
 class Retraction(Strict):
@@ -302,12 +475,17 @@ class Source(Strict):
     publication: Literal["public_elsewhere", "constructed", "internal"]
     due: Due | Literal["none"] = Field(description="none, or the yearly due days")
     transcribed_from: Transcription | None = None
-    files: str = "*.csv"
+    files: str | None = Field(
+        default=None, description="pattern of file names; empty: *.csv, for a workbook *.xls* and *.ods"
+    )
     format: Format = Format()
+    workbook: Workbook | None = Field(default=None, description="given if the deliveries are workbooks, not text files")
+    table: TableShape = TableShape()
     layout: Layout
     symbols: dict[str, SymbolMeaning] = Field(default={}, description="text of a cell -> meaning; '' is an empty cell")
     contract: Contract = Contract()
     corrections: list[Correction] = []
+    breaks: list[Break] = []
     retracted: list[Retraction] = []
 
     @model_validator(mode="after")
@@ -319,11 +497,36 @@ class Source(Strict):
         for symbol in self.symbols:
             if symbol != symbol.strip():
                 raise Misfit(f"das Zeichen »{symbol}« ohne Leerzeichen am Rand angeben", "symbols", symbol)
-        cells = [(c.delivery, c.line, c.column) for c in self.corrections]
-        for index, cell in enumerate(cells):
-            if cell in cells[:index]:
-                raise Misfit("diese Zelle wird weiter oben schon berichtigt", "corrections", index)
+        if self.layout.period.sheet is not None and self.workbook is None:
+            raise Misfit("Blätter gibt es nur in Arbeitsmappen (workbook angeben)", "layout", "period", "sheet")
+        if self.table.title is None and (self.layout.period.title or any(v.title for v in self.layout.values)):
+            raise Misfit("title im layout verlangt table.title (Muster der Zeilen über den Tabellen)", "layout")
+        self._corrections_apart()
         return self
+
+    def _corrections_apart(self) -> None:
+        """No cell is corrected twice, no dropped row is corrected."""
+        seen: set[tuple[str, str | None, int, str]] = set()
+        for index, c in enumerate(self.corrections):
+            cells = {(c.delivery, c.sheet, line, "" if c.drop else c.column) for line in c.all_lines()}
+            dropped = {(delivery, sheet, line, "") for delivery, sheet, line, _ in cells}
+            if seen & (cells | dropped) or (c.drop and {s[:3] for s in seen} & {s[:3] for s in cells}):
+                raise Misfit("diese Zelle oder Zeile wird weiter oben schon berichtigt", "corrections", index)
+            seen |= cells
+
+    def compared_with(self) -> list[str]:
+        """Ids of the sources that this one must agree with."""
+        return sorted({entry.source for entry in self.contract.agrees})
+
+    def takes(self, file_name: str) -> bool:
+        """Whether a file of this name is one of this source's deliveries."""
+        patterns = [self.files] if self.files else (["*.xls", "*.xls?", "*.ods"] if self.workbook else ["*.csv"])
+        return any(fnmatch(file_name.lower(), pattern.lower()) for pattern in patterns)
+
+    @property
+    def file_pattern(self) -> str:
+        """What file names look like, for messages."""
+        return self.files or ("*.xls, *.xlsx, *.xlsb, *.ods" if self.workbook else "*.csv")
 
     @property
     def schedule(self) -> Due | None:
@@ -402,13 +605,6 @@ class Measure(Strict):
     def source_ids(self) -> list[str]:
         """Sources named as preference on any level."""
         return sorted({f for figures in self.levels.values() for f in figures if isinstance(f, str)})
-
-
-class Part(Strict):
-    """Numerator or denominator of an indicator."""
-
-    measure: Identifier
-    category: Identifier = TOTAL
 
 
 class FromRate(Strict):

@@ -27,7 +27,8 @@ def reading_schema() -> pa.DataFrameSchema:
     """Schema of a chunk of figures.
 
     Columns: measure_id, category, area_id, reference_date, origin (missing = not recognised), status, value
-    (unit of the measure, missing unless status is `value`), whole (must be an integer), minimum, maximum.
+    (unit of the measure, missing unless status is `value`), future (reference date not reached yet), whole (must be an
+    integer), minimum, maximum.
     The name of a failed check is the rule id under which the sender is told; validate with `lazy=True`.
     """
     known = {
@@ -45,6 +46,7 @@ def reading_schema() -> pa.DataFrameSchema:
     return pa.DataFrameSchema(
         columns,
         checks=[
+            pa.Check(lambda frame: ~frame["future"], error="zeitangabe_zukunft", ignore_na=False),
             pa.Check(_whole, error="ganze_zahl", ignore_na=False),
             pa.Check(_not_below, error="nicht_unter_minimum", ignore_na=False),
             pa.Check(_not_over, error="nicht_ueber_maximum", ignore_na=False),

@@ -39,7 +39,7 @@ class Judged:
         judge = Judge(of or source(), DIRECTORY, MEASURES)
         self.count = judge.read(folder / "bytes", "f.csv", list(fixes), folder / "out.parquet")
         self.findings: Findings = judge.findings
-        self.failures: list[Failure] = judge.findings.kept
+        self.failures: list[Failure] = [f for f in judge.findings.kept if f.severity == "error"]
         self.figures: list[dict[str, Any]] = pq.read_table(folder / "out.parquet").to_pylist()
 
     @property
@@ -111,7 +111,7 @@ def test_each_rule_alone(judge: Any, rule: str, row: str, column: int, words: st
     assert result.places == [(rule, 4, column)], "once, though the row has three value columns"
     assert words in result.failures[0].message
     assert expected in result.failures[0].expected
-    assert result.failures[0].sentence().startswith(f"Zeile 4, Spalte {column} ")
+    assert result.failures[0].place().startswith(f"Zeile 4, Spalte {column}")
     if column <= 8:
         assert result.failures[0].column_name == MANY_HEAD.split(";")[column - 1]
 
@@ -136,7 +136,7 @@ def test_all_failures_of_a_file_at_once(judge: Any) -> None:
     rows = [row for _, row, *_ in ALONE]
     again = f"SH;3;Südhang;{DAY};1;2;3;Amt"
     result = judge(table(*rows, again, again, head=MANY_HEAD), source(MANY | {"ignore": []}))
-    found = [(f["rule"], f["line"], f["column"]) for f in result.findings.as_json()]
+    found = [(f["rule"], f["line"], f["column"]) for f in result.findings.as_json() if f["severity"] == "error"]
     assert [place for place in found if place[0] != "schluessel_eindeutig"] == [
         (rule, line, column) for line, (rule, _, column, *_) in enumerate(ALONE, 2)
     ]
@@ -264,7 +264,7 @@ def test_correction_must_find_what_it_expects(judge: Any) -> None:
     assert "»7«" in result.failures[0].expected
 
 
-@pytest.mark.parametrize("place", [(9, "Wert"), (1, "Wert"), (3, "Werte"), (3, "Gebiet")])
+@pytest.mark.parametrize("place", [(9, "Wert"), (1, "Wert"), (3, "Werte")])
 def test_correction_that_names_no_cell(judge: Any, place: tuple[int, str]) -> None:
     result = judge(table(*GOOD), None, correction(place[0], "2", "8", place[1]))
     assert [(f.rule, f.line, f.column_name) for f in result.failures] == [("berichtigung", *place)]
@@ -333,7 +333,7 @@ def test_no_rule_fires_on_the_shipped_data(tmp_path: Path) -> None:
         pytest.skip("the shipped project does not load; another test says why")
     judged = 0
     for of in project.sources.values():
-        for path in sorted((ROOT / "data/raw" / of.id).glob(of.files)):
+        for path in sorted(p for p in (ROOT / "data/raw" / of.id).iterdir() if of.takes(p.name)):
             judge = Judge(of, project.directory, project.measures)
             figures = judge.read(path, path.name, [], tmp_path / "out.parquet")
             assert [f"{path.name}: {f.sentence()}" for f in judge.findings.kept] == []
@@ -483,5 +483,5 @@ def test_report_is_restored_if_one_of_its_files_is_gone(project: Path) -> None:
     page, sheet = report_paths(loaded, delivery)
     before = sheet.read_bytes(), page.stat().st_mtime_ns
     sheet.unlink()
-    write_report(loaded, loaded.sources["beispiel"], delivery, state.failures["beispiel-0001"])
+    write_report(loaded, loaded.sources["beispiel"], delivery, state.verdicts["beispiel-0001"])
     assert (sheet.read_bytes(), page.stat().st_mtime_ns) == before

@@ -84,10 +84,18 @@ def bytes_of(content: bytes | str) -> bytes:
 
 @dataclass
 class Result:
-    """What a reading gave: cells as dictionaries, and failures."""
+    """What a reading gave: cells as dictionaries, and findings."""
 
     cells: list[dict[str, Any]]
-    failures: list[Failure]
+    found: list[Failure]
+
+    @property
+    def failures(self) -> list[Failure]:
+        return [f for f in self.found if f.severity == "error"]
+
+    @property
+    def warnings(self) -> list[tuple[str, int, int]]:
+        return [(f.rule, f.line, f.column) for f in self.found if f.severity == "warning"]
 
     def short(self, *names: str) -> list[tuple[Any, ...]]:
         return [tuple(cell[name] for name in names) for cell in self.cells]
@@ -511,7 +519,7 @@ def test_missing_columns_name_the_nearest_heading() -> None:
 
 @pytest.mark.parametrize("heading", ["Wert", " Wert ", '"Wert"'])
 def test_heading_twice(heading: str) -> None:
-    result = read(f"Titel;;;\n{HEAD};{heading}\n1;Altstadt;31.12.2023;5;6\n", source(format={"header_line": 2}))
+    result = read(f"Titel;;;\n{HEAD};{heading}\n1;Altstadt;31.12.2023;5;6\n", source(table={"header_line": 2}))
     assert result.places == [("spalte_doppelt", 2, 5)]
     assert "kommt zweimal vor (auch als Spalte 4)" in result.failures[0].message
     assert result.cells == []
@@ -526,11 +534,11 @@ def test_undeclared_columns_are_not_lost_silently() -> None:
 
 
 def test_header_further_down() -> None:
-    text = f"Amt für Statistik;;;\n\nStand: 1.1.2024\n{HEAD}\n\n1;Altstadt;31.12.2023;5\n2;x\n"
-    result = read(text, source(format={"header_line": 3}))
+    text = f"Amt für Statistik, Kiel;;;\n\nStand: 1.1.2024\n{HEAD}\n\n1;Altstadt;31.12.2023;5\n2;x\n"
+    result = read(text, source(table={"header_line": 4}))
     assert result.short("value", "line") == [(5, 6)]
     assert result.places == [("zeile_zu_kurz", 7, 3)]
-    assert read(text, source(format={"header_line": 9})).failures[0].expected == "Kopfzeile als 9. Satz"
+    assert read(text, source(table={"header_line": 9})).failures[0].expected == "Kopfzeile in Zeile 9"
 
 
 def test_impossible_dates_are_named_by_line() -> None:

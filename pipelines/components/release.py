@@ -252,8 +252,8 @@ def _source_events(context: dg.AssetExecutionContext, state: SourceState) -> Ite
 def _contract_result(state: SourceState) -> dg.AssetCheckResult:
     """Rule ids and counts, no values: Dagster's storage is not protected like the warehouse."""
     rules: dict[str, int] = {}
-    for delivery in state.outstanding:
-        for failure in state.failures[delivery.delivery_id]:
+    for delivery in state.unsettled:
+        for failure in state.verdicts[delivery.delivery_id].failures:
             rules[failure["rule"]] = rules.get(failure["rule"], 0) + 1
     if state.missed:
         rules["termin_eingehalten"] = 1

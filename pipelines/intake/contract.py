@@ -6,6 +6,7 @@ import atexit
 import datetime as dt
 import functools
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -14,10 +15,10 @@ import pyarrow.parquet as pq
 
 from pipelines.areas import Directory
 from pipelines.files import quoted
-from pipelines.intake.delimited import plain_heading
 from pipelines.intake.failures import KEEP, Findings, shown
 from pipelines.intake.layout import Reader, expected_cell
-from pipelines.periods import FORMS
+from pipelines.intake.tables import plain_heading
+from pipelines.periods import FORMS, parse_period
 from schemas.documents import TOTAL, Correction, Measure, NotAbove, Source
 from schemas.reading import failed_rows
 from schemas.yaml_source import nearest
@@ -39,14 +40,20 @@ READING = pa.schema(
         ("line", pa.int64()),
         ("column", pa.int32()),
         ("column_name", pa.string()),
+        ("sheet", pa.string()),
+        ("correction", pa.int32()),
     ]
 )
-"""Columns of a reading: one row per figure, with the cell it comes from (`text` as received, `read_text` as used)."""
+"""Columns of a reading: one row per figure, with the cell it comes from (`text` as received, `read_text` as used).
+
+`sheet` is '' in text files; `correction` counts the delivery's declared corrections from 0, missing if none applied.
+"""
 
 
 _ROW_RULES = {
     "gebiet_bekannt": "area_text",
     "zeitangabe_lesbar": "period_text",
+    "zeitangabe_zukunft": "period_text",
     "herkunft_bekannt": "origin_text",
     "merkmal_bekannt": "measure_text",
 }
@@ -58,12 +65,20 @@ _ROWS_LOST = {"zeile_zu_lang", "zeile_zu_kurz", "datei_lesbar", "feste_angabe", 
 class Judge:
     """Reads one delivery, checks it, and writes the reading."""
 
-    def __init__(self, source: Source, directory: Directory, measures: dict[str, Measure]) -> None:
-        """Keep what is needed to read and judge deliveries of one source."""
+    def __init__(
+        self,
+        source: Source,
+        directory: Directory,
+        measures: dict[str, Measure],
+        received_on: dt.date = dt.date.max,
+    ) -> None:
+        """Keep what is needed to read and judge one delivery; no reference date may lie after its day of receipt."""
+        self.received_on = received_on
         self.source = source
         self.directory = directory
         self.measures = measures
-        self.findings = Findings()
+        self.arrived: list[dict[str, Any]] = []
+        self.findings = Findings(source.contract.severity)
         self.slices: set[tuple[str, str, str]] = set()
         self.reader = Reader(source, directory, measures, self.findings)
 
@@ -89,6 +104,7 @@ class Judge:
     # ------------------------------------------------------------ cells and rows
 
     def _cells(self, chunk: pd.DataFrame) -> None:
+        chunk["future"] = _after(chunk["reference_date"], self._newest())
         chunk["whole"] = chunk["measure_id"].isin([m.id for m in self.measures.values() if m.kind == "count"])
         for bound in ("minimum", "maximum"):
             limits = {m.id: getattr(m, bound) for m in self.measures.values()}
@@ -100,10 +116,16 @@ class Judge:
                 if key in seen:
                     continue
                 seen.add(key)
-            if self.findings.full:
-                self.findings.count += 1
+            if self.findings.full(rule):
+                self.findings.more(rule, 1)
             else:
                 self._explain(rule, chunk.iloc[index])
+
+    def _newest(self) -> dt.date:
+        """Newest reference date that is possible: a period may be under way, a reference day must have passed."""
+        if self.source.layout.period.type == "stichtag" or self.received_on > dt.date.max - dt.timedelta(days=400):
+            return self.received_on
+        return self.received_on + dt.timedelta(days=366)
 
     def _explain(self, rule: str, row: pd.Series) -> None:
         """Say what is wrong with a cell or row, and what was expected."""
@@ -124,7 +146,14 @@ class Judge:
             message = f"»{cell}« liegt außerhalb des möglichen Bereichs"
             expected = " und ".join(filter(None, limits))
         self.findings.add(
-            rule, message, expected, line=int(row["line"]), column=column, column_name=column_name, value=value
+            rule,
+            message,
+            expected,
+            line=int(row["line"]),
+            column=column,
+            column_name=column_name,
+            value=value,
+            sheet=str(row["sheet"]),
         )
 
     def _row_defect(self, rule: str, row: pd.Series) -> tuple[str, str, str, str]:
@@ -133,9 +162,8 @@ class Judge:
         text = str(row[_ROW_RULES[rule]])
         if rule == "gebiet_bekannt":
             return str(row["area_problem"]), text, "ein Gebiet der Gebietsliste", plain_heading(row["area_column"])
-        if rule == "zeitangabe_lesbar":
-            message = f"»{shown(text)}« ist keine mögliche Zeitangabe" if text else "Die Zeitangabe fehlt"
-            return message, text, FORMS[layout.period.type], plain_heading(layout.period.column or "")
+        if rule.startswith("zeitangabe"):
+            return self._date_defect(rule, text)
         if rule == "herkunft_bekannt" and layout.origin:
             expected = "eines von " + ", ".join(f"»{v}«" for v in layout.origin.values)
             return f"»{shown(text)}« ist keine bekannte Herkunft", text, expected, plain_heading(layout.origin.column)
@@ -145,11 +173,27 @@ class Judge:
         expected = "eines von " + ", ".join(f"»{name}«" for name in value.measures)
         return f"Unbekanntes Merkmal »{shown(text)}«{hint}", text, expected, plain_heading(value.measure_column or "")
 
+    def _date_defect(self, rule: str, text: str) -> tuple[str, str, str, str]:
+        period = self.source.layout.period
+        expected = FORMS[period.type]
+        if rule == "zeitangabe_zukunft":
+            message = f"»{shown(text)}« liegt nach dem Eingang der Datei ({self.received_on:%d.%m.%Y})"
+            expected = "eine Zeit vor dem Eingang"
+        elif not text:
+            message = "Die Zeitangabe fehlt"
+        elif period.days and parse_period(text, period.type, period.day):
+            message = f"»{shown(text)}« ist kein vereinbarter Stichtag"
+            expected = "Tag und Monat " + " oder ".join(f"{day[3:]}.{day[:2]}." for day in period.days)
+        else:
+            message = f"»{shown(text)}« ist keine mögliche Zeitangabe"
+        return message, text, expected, plain_heading(period.column or "")
+
     # ------------------------------------------------------------ the file as a whole
 
     def _whole(self, target: Path) -> None:
         with scratch_database().cursor() as con:
             con.execute(f"CREATE OR REPLACE TEMP VIEW reading AS SELECT * FROM read_parquet('{quoted(target)}')")
+            self.arrived = _arrived(con)
             self._once(con)
             if not self.findings.rules & _ROWS_LOST:
                 self._complete(con)
@@ -161,21 +205,21 @@ class Judge:
         con.execute(
             """
             CREATE OR REPLACE TEMP TABLE doubled AS
-            SELECT line, first, area_id,
+            SELECT sheet, line, first, area_id,
                    list(ROW(measure_id, category, period, "column", column_name) ORDER BY "column") AS figures
             FROM (
                 SELECT *, first_value(line) OVER w AS first, row_number() OVER w AS number
                 FROM reading
                 WHERE measure_id IS NOT NULL AND reference_date IS NOT NULL AND area_level IS NOT NULL
-                WINDOW w AS (PARTITION BY measure_id, category, area_id, reference_date ORDER BY line, "column")
+                WINDOW w AS (PARTITION BY measure_id, category, area_id, reference_date ORDER BY sheet, line, "column")
             )
             WHERE number > 1
-            GROUP BY line, first, area_id
+            GROUP BY sheet, line, first, area_id
             """
         )
-        listed = con.execute("FROM doubled ORDER BY line, first, area_id LIMIT $most", {"most": KEEP}).fetchall()
+        listed = con.execute("FROM doubled ORDER BY sheet, line, first, area_id LIMIT $most", {"most": KEEP}).fetchall()
         total = con.execute("SELECT count(*) FROM doubled").fetchall()[0][0]
-        for line, first, area_id, figures in listed:
+        for sheet, line, first, area_id, figures in listed:
             name = self.directory.areas[area_id].name
             measure, category, period, column, column_name = figures[0]
             if len(figures) == 1:
@@ -193,8 +237,9 @@ class Judge:
                 column=column,
                 column_name=column_name,
                 value=name,
+                sheet=sheet,
             )
-        self.findings.count += total - len(listed)
+        self.findings.more("schluessel_eindeutig", total - len(listed))
 
     def _complete(self, con: duckdb.DuckDBPyConnection) -> None:
         if not self.source.contract.complete:
@@ -244,16 +289,17 @@ class Judge:
     def _not_above(self, con: duckdb.DuckDBPyConnection, pair: NotAbove) -> None:
         rows = con.execute(
             """
-            SELECT p.area_id, p.period, p.value, w.value, p.line, p."column", p.column_name, w.column_name, p.read_text
+            SELECT p.area_id, p.period, p.value, w.value, p.line, p."column", p.column_name, w.column_name, p.read_text,
+                p.sheet
             FROM reading p
             JOIN reading w ON w.area_id = p.area_id AND w.reference_date = p.reference_date
                 AND w.measure_id = $than AND w.category = $than_category
             WHERE p.measure_id = $measure AND p.category = $category AND p.value > w.value
-            ORDER BY p.line, p."column"
+            ORDER BY p.sheet, p.line, p."column"
             """,
             pair.model_dump(),
         ).fetchall()
-        for area_id, period, value, whole, line, column, name, whole_name, text in rows:
+        for area_id, period, value, whole, line, column, name, whole_name, text, sheet in rows:
             area = self.directory.areas[area_id].name
             message = f"{area} zum {period}: {german(value)} ist mehr als {german(whole)} in »{shown(whole_name)}«"
             self.findings.add(
@@ -264,7 +310,31 @@ class Judge:
                 column=column,
                 column_name=name,
                 value=text,
+                sheet=sheet,
             )
+
+
+_ARRIVED = """
+    SELECT measure_id AS measure, area_level AS level, sheet, count(DISTINCT area_id) AS areas,
+        list(DISTINCT period ORDER BY period) AS periods, count(*) AS figures,
+        count(*) FILTER (status = 'suppressed') AS withheld, count(*) FILTER (status = 'missing') AS missing,
+        min(line) AS first_line, max(line) AS last_line
+    FROM reading
+    WHERE measure_id IS NOT NULL AND area_level IS NOT NULL AND period IS NOT NULL
+    GROUP BY ALL
+    ORDER BY ALL
+"""
+
+
+def _arrived(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """What a reading holds, one entry per measure, level and sheet."""
+    cursor = con.execute(_ARRIVED)
+    names = [column[0] for column in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _after(dates: pd.Series, newest: dt.date) -> list[bool]:
+    return [date is not None and date > newest for date in dates]
 
 
 @functools.cache

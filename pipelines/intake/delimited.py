@@ -5,13 +5,13 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from pipelines.intake.failures import Findings
+from pipelines.intake.limits import CELL_CHARACTERS, LINE_BYTES, MEGABYTE, TEXT_BYTES
+from pipelines.intake.tables import Row
 from schemas.documents import Format
 
 _MOJIBAKE = re.compile("Ã[\u0080-\u00bf¤¶¼Ÿ„–œŸ]|â‚¬|\ufffd")
@@ -23,49 +23,32 @@ _OTHER_BOMS = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
-    """One record: line on which it begins (from 1) and the text of its cells."""
+def open_text(path: Path, form: Format, findings: Findings, header_line: int | None = 1) -> Iterator[Row] | None:
+    """Open a file; None (and a finding) if it is no text in the declared encoding.
 
-    line: int
-    cells: list[str]
-
-
-@dataclass(frozen=True)
-class Table:
-    """Header and the rows below it. Header names have their blanks and line breaks reduced to single blanks."""
-
-    header: list[str]
-    rows: Iterator[Row]
-    line: int = 1
-
-
-def open_table(path: Path, form: Format, findings: Findings) -> Table | None:
-    """Open a file; None (and a finding) if it has no readable header.
-
-    Rows are streamed: memory does not grow with the file. Blank records are passed over. Findings about rows
-    appear while the rows are consumed.
+    Rows are streamed: memory does not grow with the file. Blank lines are yielded too. Findings about rows appear
+    while the rows are consumed. Reading ends at `header_line` if its columns are separated by another mark.
     """
     if not _decodable(path, form, findings):
         return None
-    records = _records(path, form, findings)
-    header: Row | None = None
-    for _ in range(form.header_line):
-        header = next(records, None)
-    if header is None:
-        findings.add("datei_leer", "Die Datei enthält keine Kopfzeile", f"Kopfzeile als {form.header_line}. Satz")
-        return None
-    if _other_delimiter(header, form, findings):
-        return None
-    names = [plain_heading(name) for name in header.cells]
-    while names and not names[-1]:
-        names.pop()
-    return Table(names, _rows(records, names, form, findings), header.line)
+    return _up_to_wrong_heading(_records(path, form, findings), form, findings, header_line)
 
 
-def plain_heading(name: str) -> str:
-    """A column's heading with blanks and line breaks reduced to single blanks, umlauts as one character."""
-    return " ".join(unicodedata.normalize("NFC", name).replace("\ufeff", "").split())
+def _up_to_wrong_heading(
+    records: Iterator[Row], form: Format, findings: Findings, header_line: int | None
+) -> Iterator[Row]:
+    """The records, without Excel's own hint in the first line which mark separates the columns."""
+    for row in records:
+        hint = f"\ufeff?sep={re.escape(form.delimiter)}"
+        if row.line > 1 or not re.fullmatch(hint, form.delimiter.join(row.cells)):
+            if header_line is not None and row.line >= header_line and not row.blank():
+                if _other_delimiter(row, form, findings):
+                    return
+                header_line = None
+            yield row
+        if header_line is None and row.line > 1:
+            break
+    yield from records
 
 
 def _other_delimiter(header: Row, form: Format, findings: Findings) -> bool:
@@ -85,42 +68,11 @@ def _other_delimiter(header: Row, form: Format, findings: Findings) -> bool:
     return True
 
 
-def _rows(records: Iterator[Row], names: list[str], form: Format, findings: Findings) -> Iterator[Row]:
-    width = len(names)
-    for row in records:
-        cells = row.cells
-        if len(cells) > width:
-            surplus = [cell for cell in cells[width:] if cell.strip()]
-            if surplus:
-                message = f"Die Zeile hat {_counted(len(cells))}, die Kopfzeile {width}"
-                place = next(i for i, cell in enumerate(cells, 1) if i > width and cell.strip())
-                findings.add("zeile_zu_lang", message, f"{width} Zellen", line=row.line, column=place, value=surplus[0])
-                continue
-            cells = cells[:width]
-        if len(cells) < width:
-            if form.short_rows == "error":
-                message = f"Die Zeile hat nur {_counted(len(cells))}, es fehlt ab Spalte »{names[len(cells)]}«"
-                findings.add(
-                    "zeile_zu_kurz",
-                    message,
-                    f"{width} Zellen",
-                    line=row.line,
-                    column=len(cells) + 1,
-                    column_name=names[len(cells)],
-                )
-                continue
-            cells = cells + [""] * (width - len(cells))
-        yield Row(row.line, cells)
-
-
-def _counted(cells: int) -> str:
-    return "1 Zelle" if cells == 1 else f"{cells} Zellen"
-
-
 def _records(path: Path, form: Format, findings: Findings) -> Iterator[Row]:
     """Records with the physical line on which each begins (a quoted cell may span several lines)."""
     encoding = "utf-8-sig" if form.encoding == "utf-8" else form.encoding
     with path.open(encoding=encoding, newline="") as file:
+        csv.field_size_limit(CELL_CHARACTERS)
         reader = csv.reader(_without_nul(file, findings), delimiter=form.delimiter, strict=True)
         line = 1
         while True:
@@ -133,12 +85,11 @@ def _records(path: Path, form: Format, findings: Findings) -> Iterator[Row]:
                 message = (
                     "Eine Zelle ist überlang" if long else "Ein Anführungszeichen steht falsch oder hat kein Gegenstück"
                 )
-                expected = f"Zellen unter {csv.field_size_limit()} Zeichen, Anführungszeichen paarweise"
+                expected = f"Zellen unter {CELL_CHARACTERS} Zeichen, Anführungszeichen paarweise"
                 text = f"{message}; ab dieser Zeile ist die Datei nicht lesbar"
                 findings.add("datei_lesbar", text, expected, line=line)
                 return
-            if any(cell.strip() for cell in cells):
-                yield Row(line, cells)
+            yield Row(line, cells)
             line = reader.line_num + 1
 
 
@@ -161,11 +112,19 @@ def _decodable(path: Path, form: Format, findings: Findings) -> bool:
     if path.stat().st_size == 0:
         findings.add("datei_leer", "Die Datei ist leer (0 Bytes)", "Kopfzeile und Daten")
         return False
+    if path.stat().st_size > TEXT_BYTES:
+        message = f"Die Datei ist {path.stat().st_size // MEGABYTE} MB groß"
+        findings.add("datei_zu_gross", message, f"höchstens {TEXT_BYTES // MEGABYTE} MB")
+        return False
     with path.open("rb") as file:
         if _other_kind(file.read(4), form, findings):
             return False
         file.seek(0)
         for number, raw in enumerate(_lines(file), 1):
+            if len(raw) > LINE_BYTES:
+                message = f"Die Zeile ist länger als {LINE_BYTES // MEGABYTE} MB"
+                findings.add("datei_lesbar", message, "eine Zeile je Datensatz", line=number)
+                return False
             if not raw.isascii() and not _readable(raw, number, form, findings):
                 return False
     return True
@@ -224,5 +183,5 @@ def _is_utf8(raw: bytes) -> bool:
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
     """Lines as the reader counts them: LF, CRLF, or CR alone (old Macintosh exports)."""
-    for block in file:
+    while block := file.readline(LINE_BYTES + 1):
         yield from block.splitlines() if b"\r" in block.rstrip(b"\r\n") else (block,)

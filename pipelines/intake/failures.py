@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pipelines.intake.rules import RULES, Severity
+
 KEEP = 2000
-"""Failures of one delivery that are listed in full; beyond that they are only counted."""
+"""Findings of one severity that are listed in full; beyond that they are only counted."""
 LONGEST_MESSAGE = 2000
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One broken rule at one place. Line and column count from 1; 0 means the file as a whole."""
+    """One broken rule at one place. Line and column count from 1; 0 means the file (or sheet) as a whole.
+
+    `last_line` is set where the finding is about a block of lines, `line` to `last_line`.
+    """
 
     rule: str
     line: int
@@ -21,28 +27,49 @@ class Failure:
     value: str
     message: str
     expected: str
+    severity: Severity = "error"
+    sheet: str = ""
+    last_line: int = 0
+
+    def place(self) -> str:
+        """Where to look, in German; '' for the file as a whole."""
+        place = [f"Blatt »{self.sheet}«"] if self.sheet else []
+        if self.line:
+            place.append(f"Zeilen {self.line} bis {self.last_line}" if self.last_line else f"Zeile {self.line}")
+        if self.column:
+            number = column_letters(self.column) if self.sheet else str(self.column)
+            place.append(f"Spalte {number} »{self.column_name}«" if self.column_name else f"Spalte {number}")
+        elif self.column_name:
+            place.append(f"Spalte »{self.column_name}«")
+        return ", ".join(place)
 
     def sentence(self) -> str:
         """Place, finding and expectation in one German line."""
-        place = []
-        if self.line:
-            place.append(f"Zeile {self.line}")
-        if self.column_name or self.column:
-            place.append(
-                f"Spalte {self.column} »{self.column_name}«" if self.column else f"Spalte »{self.column_name}«"
-            )
-        start = f"{', '.join(place)}: " if place else ""
-        return f"{start}{self.message}. Erwartet: {self.expected}."
+        place = self.place()
+        return (
+            f"{place}: {self.message}. Erwartet: {self.expected}."
+            if place
+            else f"{self.message}. Erwartet: {self.expected}."
+        )
 
 
 class Findings:
-    """Collects failures; keeps the first ones in full and counts the rest."""
+    """Collects what is wrong; keeps the first findings in full and counts the rest.
 
-    def __init__(self) -> None:
-        """Start empty."""
+    `sheet` is the sheet that is being read (workbooks), noted with every finding made meanwhile.
+    """
+
+    def __init__(self, severity: dict[str, Severity] | None = None) -> None:
+        """Start empty; `severity` holds the source's own settings by rule id."""
         self.kept: list[Failure] = []
-        self.count = 0
-        self.rules: set[str] = set()
+        self.counts: dict[Severity, int] = {"error": 0, "warning": 0}
+        self.by_rule: Counter[str] = Counter()
+        self.sheet = ""
+        self._severity = severity or {}
+
+    def severity(self, rule: str) -> Severity:
+        """How hard a rule is for this source."""
+        return self._severity.get(rule, RULES[rule].severity)
 
     def add(
         self,
@@ -54,22 +81,54 @@ class Findings:
         column: int = 0,
         column_name: str = "",
         value: str = "",
+        sheet: str | None = None,
+        last_line: int = 0,
     ) -> None:
-        """Note one failure."""
-        self.count += 1
-        self.rules.add(rule)
-        if len(self.kept) < KEEP:
+        """Note one finding. A rule that is off for this source is not noted."""
+        severity = self.severity(rule)
+        if severity == "off":
+            return
+        if not self.full(rule):
             message, expected = shown(message, LONGEST_MESSAGE), shown(expected, LONGEST_MESSAGE)
-            self.kept.append(Failure(rule, line, column, shown(column_name), value[:200], message, expected))
+            where = self.sheet if sheet is None else sheet
+            found = (rule, line, column, shown(column_name), value[:200], message, expected, severity, where, last_line)
+            self.kept.append(Failure(*found))
+        self.more(rule, 1)
+
+    def more(self, rule: str, number: int) -> None:
+        """Count further findings of a rule without listing them."""
+        severity = self.severity(rule)
+        if severity != "off" and number:
+            self.counts[severity] += number
+            self.by_rule[rule] += number
+
+    def full(self, rule: str) -> bool:
+        """Further findings of this rule's severity are only counted."""
+        severity = self.severity(rule)
+        return severity == "off" or self.counts[severity] >= KEEP
 
     @property
-    def full(self) -> bool:
-        """Further failures are only counted."""
-        return self.count >= KEEP
+    def count(self) -> int:
+        """Number of errors: any of them rejects the delivery."""
+        return self.counts["error"]
+
+    @property
+    def rules(self) -> set[str]:
+        """Rules that were broken."""
+        return set(self.by_rule)
 
     def as_json(self) -> list[dict[str, Any]]:
-        """The kept failures as plain dictionaries, in file order."""
-        return [asdict(failure) for failure in sorted(self.kept, key=lambda f: (f.line, f.column))]
+        """The kept findings as plain dictionaries, in file order."""
+        return [asdict(failure) for failure in sorted(self.kept, key=lambda f: (f.sheet, f.line, f.column))]
+
+
+def column_letters(column: int) -> str:
+    """Name of a workbook's column (1 = A, 27 = AA)."""
+    letters = ""
+    while column:
+        column, rest = divmod(column - 1, 26)
+        letters = chr(65 + rest) + letters
+    return letters
 
 
 def shown(text: str, longest: int = 100) -> str:

@@ -15,10 +15,15 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines.areas import Directory
-from pipelines.intake.delimited import Row, Table, open_table, plain_heading
+from pipelines.intake.corrections import Pending
+from pipelines.intake.delimited import open_text
 from pipelines.intake.failures import Findings, shown
-from pipelines.periods import FORMS, parse_period, period_key
-from schemas.documents import Correction, Measure, Source, ValueColumn
+from pipelines.intake.plan import Plan as _Plan
+from pipelines.intake.plan import Values as _Values
+from pipelines.intake.style import Style
+from pipelines.intake.tables import Row, Table, cut, plain_heading
+from pipelines.periods import parse_period, period_key
+from schemas.documents import Correction, Measure, Source
 from schemas.yaml_source import nearest
 
 _Found = tuple[str | None, str | None, str, str, str]
@@ -38,7 +43,12 @@ class Reader:
     measures: dict[str, Measure]
     findings: Findings
     position: dict[str, int] = field(default_factory=dict)
-    """Columns of the file by heading, from 0; known once reading has begun."""
+    """Columns of the table being read by heading, from 0."""
+    style: Style = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing has been read yet."""
+        self.style = Style(self.findings)
 
     def chunks(self, path: Path, file_name: str, corrections: list[Correction]) -> Iterator[pd.DataFrame]:
         """Yield figures, one per cell.
@@ -49,46 +59,62 @@ class Reader:
             corrections: declared corrections of this very delivery.
 
         Yields:
-            Frames with columns line, column, column_name, text, measure_id, category, area_id, area_level, area_text,
-            area_problem, area_column, period_text, reference_date, period, origin, origin_text, status, value.
+            Frames with columns sheet, line, column, column_name, text, read_text, correction, measure_id, category,
+            area_id, area_level, area_text, area_problem, area_column, period_text, reference_date, period, origin,
+            origin_text, status, value.
         """
-        table = open_table(path, self.source.format, self.findings)
-        if table is None:
-            return
-        plan = _Plan.make(self, table, file_name)
-        if plan is None:
-            for _ in table.rows:  # rows that are broken in themselves are reported in the same answer
-                pass
-            return
-        self.position.update(plan.position)
-        pending = {(c.line, plain_heading(c.column)): c for c in corrections}
-        size = max(1, CHUNK_CELLS // len(plan.header))
-        empty = True
-        while rows := list(islice(table.rows, size)):
-            empty = False
-            yield self._figures(rows, plan, pending)
-        if empty and not self.findings.rules & {"datei_lesbar", "zeile_zu_kurz", "zeile_zu_lang"}:
-            self.findings.add("datei_leer", "Unter der Kopfzeile stehen keine Daten", "mindestens eine Zeile")
-        for correction in pending.values():
-            self.findings.add(
-                "berichtigung",
-                "Eine Berichtigung im YAML nennt eine Zelle, die es nicht gibt",
-                "Zeile und Spalte einer Wertzelle dieser Lieferung",
-                line=correction.line,
-                column_name=correction.column,
-                value=correction.expected,
-            )
+        pending = Pending(corrections, self.findings)
+        for table in self._tables(path):
+            plan = _Plan.make(self, table, file_name)
+            if plan is None:
+                for _ in table.rows:  # rows that are broken in themselves are reported in the same answer
+                    pass
+                continue
+            self.position = plan.position
+            size = max(1, CHUNK_CELLS // len(plan.header))
+            empty = True
+            while rows := list(islice(table.rows, size)):
+                empty = False
+                yield self._figures(rows, plan, pending)
+            if empty and not self.findings.rules & {"datei_lesbar", "zeile_zu_kurz", "zeile_zu_lang"}:
+                self.findings.add("datei_leer", "Unter der Kopfzeile stehen keine Daten", "mindestens eine Zeile")
+        pending.report_rest()
+        self.style.report()
 
-    def _figures(self, rows: list[Row], plan: _Plan, pending: dict[tuple[int, str], Correction]) -> pd.DataFrame:
-        wide = pd.DataFrame([row.cells for row in rows], columns=range(len(plan.header)), dtype=object)
-        wide["line"] = [row.line for row in rows]
+    def _tables(self, path: Path) -> Iterator[Table]:
+        """The tables of a text file, or of the sheets of a workbook."""
+        source, findings = self.source, self.findings
+        if source.workbook is None:
+            header_line = source.table.header_line if source.table.title is None else None
+            rows = open_text(path, source.format, findings, header_line)
+            if rows is not None:
+                yield from cut(rows, source.table, findings, short_rows=source.format.short_rows)
+            return
+        from pipelines.intake.workbook import open_sheets  # the Excel reader loads only when there is a workbook
+
+        for sheet in open_sheets(path, source.workbook, source.format, findings):
+            yield from cut(sheet.rows, source.table, findings, merged=sheet.merged, sheet=sheet.name)
+
+    def _figures(self, rows: list[Row], plan: _Plan, pending: Pending) -> pd.DataFrame:
+        received = pd.DataFrame([row.cells for row in rows], columns=range(len(plan.header)), dtype=object)
+        received["line"] = [row.line for row in rows]
+        wide = pending.apply(received, plan.table.sheet, plan.position)
         self._constants(wide, plan)
-        pieces = [self._one_column(wide, plan, value) for value in plan.values]
+        pieces = [self._one_column(wide, received, plan, value) for value in plan.values]
         frame = pd.concat(pieces, ignore_index=True).sort_values(["line", "column"], kind="stable", ignore_index=True)
-        self._correct(frame, pending)
+        frame["sheet"] = plan.table.sheet
         self._areas(frame, wide, plan)
+        self._style(wide, frame, plan)
         self._numbers(frame)
         return frame
+
+    def _style(self, wide: pd.DataFrame, frame: pd.DataFrame, plan: _Plan) -> None:
+        layout = self.source.layout
+        period = plain_heading(layout.period.column) if layout.period.column else None
+        self.style.look(wide, frame, plan.labels(self.source), period)
+        if layout.area and layout.area.name:
+            name = plain_heading(layout.area.name)
+            self.style.spelling(wide, frame, name, plan.position[name])
 
     def _constants(self, wide: pd.DataFrame, plan: _Plan) -> None:
         for name, text in self.source.layout.constant.items():
@@ -106,8 +132,10 @@ class Reader:
                     value=cell,
                 )
 
-    def _one_column(self, wide: pd.DataFrame, plan: _Plan, value: _Values) -> pd.DataFrame:
-        frame = pd.DataFrame({"line": wide["line"], "text": wide[value.position]})
+    def _one_column(self, wide: pd.DataFrame, received: pd.DataFrame, plan: _Plan, value: _Values) -> pd.DataFrame:
+        frame = pd.DataFrame({"line": wide["line"], "read_text": wide[value.position]})
+        frame["text"] = received[value.position]
+        frame["correction"] = wide["correction"]
         frame["row"] = wide.index
         frame["column"] = value.position + 1
         frame["column_name"] = plan.header[value.position]
@@ -121,7 +149,7 @@ class Reader:
         frame["period_text"] = (
             wide[plan.at(period.column)].str.strip() if period.column else value.period or plan.period
         )
-        dates = {text: parse_period(text, period.type, period.day) for text in frame["period_text"].unique()}
+        dates = {text: self._date(text) for text in frame["period_text"].unique()}
         keys = {text: period_key(period.type, date) if date else None for text, date in dates.items()}
         frame["reference_date"] = _looked_up(frame["period_text"], dates)
         frame["period"] = _looked_up(frame["period_text"], keys)
@@ -133,25 +161,11 @@ class Reader:
             frame["origin_text"], frame["origin"] = "", self.source.origin
         return frame
 
-    def _correct(self, frame: pd.DataFrame, pending: dict[tuple[int, str], Correction]) -> None:
-        frame["read_text"] = frame["text"]
-        for key, correction in list(pending.items()):
-            hit = frame.index[(frame["line"] == key[0]) & (frame["column_name"] == key[1])]
-            if hit.empty:
-                continue
-            del pending[key]
-            found, column = str(frame.at[hit[0], "text"]).strip(), int(frame["column"].loc[hit[0]])
-            if found != correction.expected.strip():
-                self.findings.add(
-                    "berichtigung",
-                    f"Eine Berichtigung im YAML passt nicht: in der Zelle steht »{shown(found)}«",
-                    f"»{correction.expected}« (so nennt es die Berichtigung); Berichtigung prüfen",
-                    line=key[0],
-                    column=column,
-                    column_name=key[1],
-                    value=found,
-                )
-            frame.loc[hit, "read_text"] = correction.value
+    def _date(self, text: str) -> dt.date | None:
+        """Reference date of a text; None if it names none, or a day on which this source has no figures."""
+        period = self.source.layout.period
+        date = parse_period(text, period.type, period.day)
+        return None if date and period.days and f"{date:%m-%d}" not in period.days else date
 
     def _areas(self, frame: pd.DataFrame, wide: pd.DataFrame, plan: _Plan) -> None:
         layout = self.source.layout
@@ -161,11 +175,14 @@ class Reader:
             frame["area_text"], frame["area_problem"], frame["area_column"] = area.name, "", ""
             return
         columns = layout.area
-        parts = {
-            part: wide[plan.at(name)].str.strip().tolist()
-            for part, name in (("name", columns.name), ("number", columns.number), ("id", columns.id))
-            if name
-        }
+        if columns.split:
+            parts = _split(wide[plan.at(str(columns.name))], columns.split)
+        else:
+            parts = {
+                part: wide[plan.at(name)].str.strip().tolist()
+                for part, name in (("name", columns.name), ("number", columns.number), ("id", columns.id))
+                if name
+            }
         level = wide[plan.at(columns.level_column)].str.strip().tolist() if columns.level_column else [""] * len(wide)
         keys = list(zip(level, *parts.values(), strict=True))
         known: dict[Hashable, _Found] = {}
@@ -238,141 +255,20 @@ def expected_cell(source: Source) -> str:
     return f"Zahl wie {sample} oder 12{source.format.decimal}5" + (f"; erlaubte Zeichen: {symbols}" if symbols else "")
 
 
+def _split(cells: pd.Series, pattern: str) -> dict[str, list[str]]:
+    """Name, number and id out of cells that hold several of them; a cell that does not fit is a name as a whole."""
+    parts: dict[str, list[str]] = {
+        part: [] for part in ("name", "number", "id") if part in re.compile(pattern).groupindex
+    }
+    parts.setdefault("name", [])
+    for cell in cells:
+        match = re.fullmatch(pattern, cell.strip())
+        found = match.groupdict() if match else {"name": cell.strip()}
+        for part, texts in parts.items():
+            texts.append((found.get(part) or "").strip())
+    return parts
+
+
 def _looked_up(texts: pd.Series, known: Mapping[str, object]) -> pd.Series:
     """Entry of each text; None stays None (pandas would turn it into NaN)."""
     return pd.Series([known[text] for text in texts], index=texts.index, dtype=object)
-
-
-@dataclass(frozen=True)
-class _Values:
-    """A column of the file that holds figures."""
-
-    position: int
-    name: str
-    column: ValueColumn
-    period: str | None = None
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Which column of this very file plays which part."""
-
-    header: list[str]
-    position: dict[str, int]
-    values: list[_Values]
-    period: str | None
-
-    def at(self, name: str) -> int:
-        """Position of a declared column."""
-        return self.position[plain_heading(name)]
-
-    @classmethod
-    def make(cls, reader: Reader, table: Table, file_name: str) -> _Plan | None:
-        """Match the declared columns with the header; None (and findings) if something is missing."""
-        source, findings = reader.source, reader.findings
-        before = findings.count
-        position: dict[str, int] = {}
-        for index, name in enumerate(table.header):
-            if name and name in position:
-                message = f"Die Spalte »{shown(name)}« kommt zweimal vor (auch als Spalte {position[name] + 1})"
-                findings.add(
-                    "spalte_doppelt", message, "jede Spalte einmal", line=table.line, column=index + 1, column_name=name
-                )
-            position.setdefault(name, index)
-        taken = _missing(source, table, position, findings)
-        period = _period_in_name(source, file_name, findings)
-        complete = findings.count == before
-        values = _value_columns(source, table, position, findings) if complete else []
-        used = {*_declared(source), *map(plain_heading, source.layout.ignore), *taken, *(v.name for v in values)}
-        _unknown(source, table, used, findings)
-        if complete and not values and findings.count == before:
-            form = FORMS[source.layout.period.type]
-            message = "Keine Spaltenüberschrift ist eine Zeitangabe"
-            findings.add("spalte_fehlt", message, f"Überschriften wie {form}", line=table.line)
-        return cls(table.header, position, values, period) if values else None
-
-
-def _missing(source: Source, table: Table, position: dict[str, int], findings: Findings) -> set[str]:
-    """Report declared columns that the file lacks; returns headings that were probably meant by them."""
-    taken = set()
-    for name in _declared(source):
-        if name not in position:
-            others = [heading for heading in table.header if heading and heading not in _declared(source)]
-            match = nearest(name, others)
-            taken.update(match)
-            present = ", ".join(f"»{heading}«" for heading in table.header)
-            hint = f"; gemeint sein könnte »{match[0]}«" if match else f"; vorhanden: {present}"
-            message = f"Die Spalte »{name}« fehlt{hint}"
-            findings.add("spalte_fehlt", message, f"Spalte »{name}«", line=table.line, column_name=name)
-    return taken
-
-
-def _unknown(source: Source, table: Table, used: set[str], findings: Findings) -> None:
-    """Report columns that nobody declared: a new or renamed column must not be lost silently."""
-    expected = "nur vereinbarte Spalten (im YAML unter layout; was nicht gelesen werden soll, unter ignore)"
-    if source.layout.period.in_header:
-        expected += f", Zeitangaben als {FORMS[source.layout.period.type]}"
-    dated = source.layout.period.in_header
-    for index, name in enumerate(table.header):
-        if name in used or (dated and _looks_dated(name)):
-            continue
-        message = f"Die Spalte »{shown(name)}« ist nicht vereinbart" if name else "Die Spalte hat keine Überschrift"
-        findings.add("spalte_unbekannt", message, expected, line=table.line, column=index + 1, column_name=name)
-
-
-def _looks_dated(name: str) -> bool:
-    return name[:1].isdigit()
-
-
-def _declared(source: Source) -> list[str]:
-    """Columns that the layout names, each once."""
-    layout = source.layout
-    names: list[str | None] = [layout.period.column, layout.origin.column if layout.origin else None, *layout.constant]
-    if layout.area:
-        names += [layout.area.name, layout.area.number, layout.area.id, layout.area.level_column]
-    for value in layout.values:
-        names += [value.column, value.measure_column]
-    return list(dict.fromkeys(plain_heading(name) for name in names if name))
-
-
-def _value_columns(source: Source, table: Table, position: dict[str, int], findings: Findings) -> list[_Values]:
-    """Columns that hold figures. Where the headings are periods, each must be readable and occur once."""
-    layout = source.layout
-    if not layout.period.in_header:
-        return [
-            _Values(position[plain_heading(str(value.column))], plain_heading(str(value.column)), value)
-            for value in layout.values
-        ]
-    other = {*_declared(source), *map(plain_heading, layout.ignore)}
-    found: dict[dt.date, _Values] = {}
-    for index, name in enumerate(table.header):
-        date = parse_period(name, layout.period.type, layout.period.day)
-        if name in other or (date is None and not _looks_dated(name)):
-            continue
-        if date is None:
-            rule, message = "zeitangabe_lesbar", f"»{shown(name)}« ist keine mögliche Zeitangabe"
-        elif date in found:
-            first = found[date]
-            rule = "spalte_doppelt"
-            message = f"»{name}« meint dieselbe Zeit wie »{first.name}« (Spalte {first.position + 1})"
-        else:
-            found[date] = _Values(index, name, layout.values[0], name)
-            continue
-        form = FORMS[layout.period.type]
-        findings.add(rule, message, form, line=table.line, column=index + 1, column_name=name, value=name)
-    return list(found.values())
-
-
-def _period_in_name(source: Source, file_name: str, findings: Findings) -> str | None:
-    pattern = source.layout.period.file_name
-    if pattern is None:
-        return None
-    match = re.search(pattern, file_name)
-    if match is None:
-        findings.add("dateiname", f"Der Dateiname »{file_name}« nennt keine Zeitangabe", f"Muster {pattern}")
-        return None
-    period = source.layout.period
-    if parse_period(str(match[1]), period.type, period.day) is None:
-        message = f"»{match[1]}« im Dateinamen »{file_name}« ist keine mögliche Zeitangabe"
-        findings.add("dateiname", message, FORMS[period.type], value=str(match[1]))
-    return match[1]

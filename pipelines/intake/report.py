@@ -12,6 +12,7 @@ from jinja2 import Environment
 
 from pipelines.files import write_text
 from pipelines.history import Delivery
+from pipelines.intake.verdict import Verdict
 from pipelines.project import Project
 from schemas.documents import Source
 
@@ -44,25 +45,22 @@ _NUMBER = re.compile(r"-?[0-9]+(?:[.,][0-9]+)*")
 
 def report_paths(project: Project, delivery: Delivery) -> tuple[Path, Path]:
     """HTML and CSV file of a rejected delivery's report."""
-    folder = project.paths.rejections
+    folder = project.paths.answers
     return folder / f"{delivery.delivery_id}.html", folder / f"{delivery.delivery_id}.csv"
 
 
-def write_report(
-    project: Project, source: Source, delivery: Delivery, failures: list[dict[str, Any]], total: int | None = None
-) -> Path:
+def write_report(project: Project, source: Source, delivery: Delivery, verdict: Verdict) -> Path:
     """Write both files; returns the path of the HTML page.
 
     Args:
         project: the project whose folder of rejections is used.
         source: the source of the delivery.
         delivery: the rejected delivery.
-        failures: the failures that are listed, in file order.
-        total: how many there are (more than listed, if very many).
+        verdict: what was found.
     """
     page, table = report_paths(project, delivery)
     template = Environment(autoescape=True).from_string(_PAGE)
-    total = len(failures) if total is None else total
+    failures, total = verdict.failures, verdict.errors + verdict.warnings
     html = template.render(source=source, delivery=delivery, failures=failures, shown=SHOWN, total=total)
     for path, text in ((page, html), (table, _csv(failures))):
         if not path.exists() or path.read_bytes() != text.encode():

@@ -6,28 +6,30 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pipelines.files import TEMPORARY, read_json, sha256_text, write_json
 from pipelines.history import Delivery, History, outstanding, overdue
+from pipelines.intake.failures import Findings
+from pipelines.intake.past import Past
 from pipelines.intake.report import report_paths, write_report
+from pipelines.intake.verdict import Verdict
 from pipelines.project import Project
-from schemas.documents import Source
+from schemas.documents import Correction, Source
 from schemas.yaml_source import nearest
 
 
 @dataclass
 class SourceState:
-    """A source after the intake."""
+    """A source after the intake. `verdicts` are by delivery id; `lost` and `contradicting` see `current_state`."""
 
     source: Source
     deliveries: list[Delivery]
     new: list[Delivery] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     figures: int = 0
-    failures: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    failure_counts: dict[str, int] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
     lost: list[Delivery] = field(default_factory=list)
+    contradicting: list[Delivery] = field(default_factory=list)
     slips: list[str] = field(default_factory=list)
     missed: dt.date | None = None
     next_due: dt.date | None = None
@@ -39,15 +41,26 @@ class SourceState:
 
     @property
     def well(self) -> bool:
-        """No rejected delivery waits, none is lost to changed rules, no slip in the YAML, no due date has passed."""
-        return not (self.outstanding or self.lost or self.slips or self.missed)
+        """Nothing waits to be settled or is lost to changed rules, no slip in the YAML, no due date has passed."""
+        return not (self.outstanding or self.lost or self.contradicting or self.slips or self.missed)
 
     @property
     def mark(self) -> str:
         """Changes when a delivery arrives, is decided otherwise or read anew, is retracted, or becomes overdue."""
         decided = [(d.delivery_id, d.decision, d.rules) for d in self.deliveries]
         retracted = sorted(r.delivery for r in self.source.retracted)
-        return sha256_text(repr((decided, retracted, self.missed)))
+        contradicting = [d.delivery_id for d in self.contradicting]
+        return sha256_text(repr((decided, retracted, self.missed, contradicting)))
+
+    @property
+    def unsettled(self) -> list[Delivery]:
+        """Deliveries with an error that somebody must look at."""
+        return [*self.outstanding, *self.contradicting]
+
+    @property
+    def flagged(self) -> list[Delivery]:
+        """Deliveries in force about which something is to be noted."""
+        return [d for d in self.in_force if self.verdicts[d.delivery_id].failures]
 
     @property
     def in_force(self) -> list[Delivery]:
@@ -56,9 +69,14 @@ class SourceState:
         return [d for d in self.deliveries if d.decision == "accepted" and d.delivery_id not in retracted]
 
 
-def counted(failures: int) -> str:
-    """Number of failures in words that agree with it."""
-    return "1 Beanstandung" if failures == 1 else f"{failures} Beanstandungen"
+def counted(verdict: Verdict) -> str:
+    """Numbers of errors and warnings in words that agree with them."""
+    words = []
+    if verdict.errors:
+        words.append("1 Beanstandung" if verdict.errors == 1 else f"{verdict.errors} Beanstandungen")
+    if verdict.warnings:
+        words.append("1 Hinweis" if verdict.warnings == 1 else f"{verdict.warnings} Hinweise")
+    return ", ".join(words)
 
 
 class RulesConflict(Exception):
@@ -76,8 +94,8 @@ def refuse_lost(project: Project, states: Iterable[SourceState]) -> None:
         for delivery in state.lost:
             file, line = project.place(state.source)
             page = project.paths.relative(report_paths(project, delivery)[0])
-            count = state.failure_counts[delivery.delivery_id]
-            what = f"{delivery.delivery_id} ({delivery.name}), {counted(count)}, siehe {page}"
+            count = counted(state.verdicts[delivery.delivery_id])
+            what = f"{delivery.delivery_id} ({delivery.name}), {count}, siehe {page}"
             places.append(f"{file}:{line}: {what}")
     if places:
         raise RulesConflict(
@@ -106,35 +124,89 @@ def take_in(project: Project, source: Source, night: int, now: dt.datetime) -> S
 
 
 def current_state(project: Project, source: Source, today: dt.date) -> SourceState:
-    """Decide on every archived delivery of a source under today's rules, reading again what is not cached."""
+    """Decide on every archived delivery of a source under today's rules, reading again what is not cached.
+
+    A delivery with an error is rejected, with two exceptions. Was it accepted under earlier rules and would its figures
+    be lost, it is named in `lost` and nothing is decided anew. Does it break only rules that compare it with other
+    deliveries (which arrived or were settled since), it stays accepted and is named in `contradicting`.
+    """
     history = History(project.paths)
     rules = project.rules_of(source)
     state = SourceState(source, [])
     deliveries = history.deliveries(source.id)
     state.slips = _unknown_deliveries(project, source, [d.delivery_id for d in deliveries])
-    verdicts = {d.delivery_id: _verdict(project, source, d, rules) for d in deliveries}
+    accepted = _judge_all(project, source, deliveries, rules, state, today)
     for delivery in deliveries:
-        verdict = verdicts[delivery.delivery_id]
-        if verdict["decision"] == "rejected":
-            state.failures[delivery.delivery_id] = verdict["failures"]
-            state.failure_counts[delivery.delivery_id] = verdict["failure_count"]
-            if _would_lose(delivery, deliveries, verdicts, source):
-                state.lost.append(delivery)  # its bytes did not change, only the rules: nothing is decided anew
-                state.deliveries.append(delivery)
-                continue
-        reasons = [f"{f['rule']} (Zeile {f['line']})" if f["line"] else f["rule"] for f in verdict["failures"]]
-        state.deliveries.append(history.decide(delivery, verdict["decision"], reasons, rules, verdict["slices"]))
-        state.figures += verdict["figures"] if verdict["decision"] == "accepted" else 0
+        verdict = state.verdicts[delivery.delivery_id]
+        if delivery.delivery_id not in accepted and _would_lose(delivery, deliveries, accepted, state):
+            state.lost.append(delivery)  # its bytes did not change, only the rules: nothing is decided anew
+            state.deliveries.append(delivery)
+            continue
+        decision = "accepted" if delivery.delivery_id in accepted else "rejected"
+        state.deliveries.append(history.decide(delivery, decision, verdict.reasons(), rules, verdict.slices))
+        state.figures += verdict.figures if decision == "accepted" else 0
+    retracted = {r.delivery for r in source.retracted}
+    state.contradicting = [
+        d
+        for d in state.deliveries
+        if d.delivery_id in accepted and d.delivery_id not in retracted and not state.verdicts[d.delivery_id].clean
+    ]
     state.missed, state.next_due = overdue(state.deliveries, source, today)
-    waiting = {d.delivery_id for d in (*state.outstanding, *state.lost)}
+    _answer(project, state)
+    return state
+
+
+def _judge_all(
+    project: Project, source: Source, deliveries: list[Delivery], rules: str, state: SourceState, today: dt.date
+) -> set[str]:
+    """Fill `state.verdicts`, oldest delivery first; returns the ids of those that are acceptable."""
+    retracted = {r.delivery for r in source.retracted}
+    others = {other: _in_force(project, other, today) for other in source.compared_with()}
+    earlier: list[Past] = []
+    accepted = set()
+    for delivery in deliveries:
+        own = _own_verdict(project, source, delivery, rules, Context(earlier, others))
+        verdict = own
+        if own.clean:
+            verdict = _compared(project, source, delivery, rules, own, Context(earlier, others))
+        state.verdicts[delivery.delivery_id] = verdict
+        if verdict.clean or (own.clean and delivery.decision == "accepted"):
+            accepted.add(delivery.delivery_id)
+            if delivery.delivery_id not in retracted:
+                path = reading_path(project, delivery, rules)
+                earlier = [*earlier, Past(source.id, delivery.delivery_id, delivery.seq, path)]
+    return accepted
+
+
+def _in_force(project: Project, source_id: str, today: dt.date) -> list[Past]:
+    """Readings of another source's accepted deliveries under today's rules."""
+    source = project.sources[source_id]
+    rules = project.rules_of(source)
+
+    def found() -> list[Past]:
+        retracted = {r.delivery for r in source.retracted}
+        return [
+            Past(source_id, d.delivery_id, d.seq, reading_path(project, d, rules))
+            for d in History(project.paths).deliveries(source_id)
+            if d.decision == "accepted" and d.rules == rules and d.delivery_id not in retracted
+        ]
+
+    readings = found()
+    if not readings or not all(past.path.exists() for past in readings):
+        current_state(project, source, today)
+        readings = found()
+    return readings
+
+
+def _answer(project: Project, state: SourceState) -> None:
+    """Write what the senders are to be told; remove what is settled."""
+    told = {d.delivery_id for d in (*state.outstanding, *state.lost, *state.flagged)}
     for delivery in state.deliveries:
-        if delivery.delivery_id in waiting:
-            failures, total = state.failures[delivery.delivery_id], state.failure_counts[delivery.delivery_id]
-            write_report(project, source, delivery, failures, total)
+        if delivery.delivery_id in told:
+            write_report(project, state.source, delivery, state.verdicts[delivery.delivery_id])
         else:
             for path in report_paths(project, delivery):
-                path.unlink(missing_ok=True)  # settled
-    return state
+                path.unlink(missing_ok=True)
 
 
 def _unknown_deliveries(project: Project, source: Source, known: list[str]) -> list[str]:
@@ -163,43 +235,112 @@ def _collisions(new: list[Delivery]) -> list[str]:
     ]
 
 
-def _would_lose(
-    delivery: Delivery, deliveries: list[Delivery], verdicts: dict[str, dict[str, Any]], source: Source
-) -> bool:
+def _would_lose(delivery: Delivery, deliveries: list[Delivery], accepted: set[str], state: SourceState) -> bool:
     """Whether a delivery that was accepted supplies slices that no later accepted one supplies."""
-    retracted = {r.delivery for r in source.retracted}
+    retracted = {r.delivery for r in state.source.retracted}
     if delivery.decision != "accepted" or delivery.delivery_id in retracted:
         return False
     later = [d for d in deliveries if d.seq > delivery.seq and d.delivery_id not in retracted]
-    accepted = [verdicts[d.delivery_id] for d in later if verdicts[d.delivery_id]["decision"] == "accepted"]
-    return bool(delivery.slices - {name for verdict in accepted for name in verdict["slices"]})
+    supplied = [state.verdicts[d.delivery_id].slices for d in later if d.delivery_id in accepted]
+    return bool(delivery.slices - {name for slices in supplied for name in slices})
 
 
-def _verdict(project: Project, source: Source, delivery: Delivery, rules: str) -> dict[str, Any]:
-    """The decision on a delivery under the rules: from the cache, or by reading the archived bytes."""
+@dataclass(frozen=True)
+class Context:
+    """Figures a delivery is compared with: earlier ones of its source, those of the sources it must agree with."""
+
+    earlier: list[Past]
+    others: dict[str, list[Past]]
+
+    @property
+    def mark(self) -> str:
+        """Changes when any of these figures may have changed."""
+        names = [past.path.name for past in self.earlier]
+        names += [f"{source}/{past.path.name}" for source, pasts in self.others.items() for past in pasts]
+        return sha256_text(*names)[:12]
+
+
+def _own_verdict(project: Project, source: Source, delivery: Delivery, rules: str, context: Context) -> Verdict:
+    """The verdict on a delivery by itself: from the cache, or by reading the archived bytes.
+
+    One that is broken in itself is compared at once, so that its sender learns everything in one answer.
+    """
     path = reading_path(project, delivery, rules)
     note = path.with_suffix(".json")
-    cached = read_json(note)
-    if cached is not None and (cached["decision"] == "rejected" or path.exists()):
-        return dict(cached)
-    from pipelines.intake.contract import Judge  # pandas and pandera load only when there is something to read
-
+    cached = Verdict.from_json(read_json(note))
+    if cached is not None and (not cached.clean or path.exists()):
+        return cached
     delivery.verify()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
-    judge = Judge(source, project.directory, project.measures)
     corrections = [c for c in source.corrections if c.delivery == delivery.delivery_id]
-    figures = judge.read(delivery.file, delivery.name, corrections, temporary)
-    verdict = {
-        "decision": "rejected" if judge.findings.count else "accepted",
-        "figures": figures,
-        "slices": sorted("|".join(map(str, parts)) for parts in judge.slices),
-        "failure_count": judge.findings.count,
-        "failures": judge.findings.as_json(),
-    }
-    if judge.findings.count:
-        temporary.unlink()
-    else:
+    verdict = judge(
+        project, source, delivery.file, delivery.name, corrections, temporary, context, received_on=delivery.received_on
+    )
+    if verdict.clean:
         temporary.rename(path)
-    write_json(note, verdict)
+    else:
+        temporary.unlink()
+    write_json(note, verdict.to_json())
+    return verdict
+
+
+def judge(
+    project: Project,
+    source: Source,
+    file: Path,
+    name: str,
+    corrections: list[Correction],
+    target: Path,
+    context: Context,
+    *,
+    received_on: dt.date,
+) -> Verdict:
+    """Read one file and judge it by itself; if that finds errors, compare it too.
+
+    Args:
+        project: where areas and measures are declared.
+        source: the source whose description is used.
+        file: the bytes.
+        name: the file's name as received.
+        corrections: those declared for this delivery.
+        target: where the reading is written (Parquet).
+        context: the figures to compare with.
+        received_on: no reference date may be later.
+    """
+    from pipelines.intake.contract import Judge  # pandas and pandera load only when there is something to read
+
+    reader = Judge(source, project.directory, project.measures, received_on)
+    figures = reader.read(file, name, corrections, target)
+    verdict = Verdict(
+        figures=figures,
+        slices=sorted("|".join(map(str, parts)) for parts in reader.slices),
+        arrived=reader.arrived,
+    ).with_findings(reader.findings)
+    return verdict if verdict.clean else verdict.with_findings(_comparison(project, source, target, context))
+
+
+def _comparison(project: Project, source: Source, reading: Path, context: Context) -> Findings:
+    try:
+        from pipelines.intake.comparison import compare
+    except ImportError:  # TEMP
+        return Findings()
+    findings = Findings(source.contract.severity)
+    compare(reading, source, project.measures, project.directory, findings, context.earlier, context.others)
+    return findings
+
+
+def _compared(
+    project: Project, source: Source, delivery: Delivery, rules: str, own: Verdict, context: Context
+) -> Verdict:
+    """The verdict with the findings of the comparison, from the cache if the figures compared with are the same."""
+    path = reading_path(project, delivery, rules)
+    note = path.with_suffix(f".{context.mark}.json")
+    cached = Verdict.from_json(read_json(note))
+    if cached is not None:
+        return cached
+    verdict = own.with_findings(_comparison(project, source, path, context))
+    for old in path.parent.glob(f"{path.stem}.*.json"):
+        old.unlink()
+    write_json(note, verdict.to_json())
     return verdict

@@ -1,0 +1,21 @@
+"""How much one delivery may bring along; beyond that it is refused before it is read. See SECURITY.md."""
+
+from __future__ import annotations
+
+MEGABYTE = 1024 * 1024
+TEXT_BYTES = 4096 * MEGABYTE
+"""Size of a text file. It is read in chunks, so this bounds time and disk, not memory."""
+LINE_BYTES = 4 * MEGABYTE
+"""One line of a text file."""
+CELL_CHARACTERS = 131_072
+"""Text of one cell."""
+COLUMNS = 5_000
+"""Columns of a table."""
+WORKBOOK_BYTES = 64 * MEGABYTE
+"""Size of a workbook as received."""
+UNPACKED_BYTES = 512 * MEGABYTE
+"""Size of a workbook unpacked (xlsx, xlsb and ods are archives)."""
+UNPACKED_FILES = 10_000
+"""Parts of a workbook's archive."""
+SHEET_CELLS = 20_000_000
+"""Cells of one sheet, empty ones inside its used area included."""

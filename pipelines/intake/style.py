@@ -1,0 +1,124 @@
+"""Carelessness in labels that changes no figure today and breaks a join tomorrow: noted once per column and kind."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from pipelines.intake.failures import Findings, shown
+
+_DIGITS = re.compile("[0-9]+")
+
+
+@dataclass
+class _Seen:
+    sheet: str
+    line: int
+    column: int
+    column_name: str
+    text: str
+    rows: int
+
+
+class Style:
+    """Looks at the label columns of every chunk and reports at the end of the file."""
+
+    def __init__(self, findings: Findings) -> None:
+        """Nothing seen yet."""
+        self.findings = findings
+        self._untidy: dict[tuple[str, str, str], _Seen] = {}
+        self._spellings: dict[tuple[str, str], dict[str, _Seen]] = {}
+        self._forms: dict[str, dict[str, _Seen]] = {}
+
+    def look(self, wide: pd.DataFrame, frame: pd.DataFrame, labels: dict[str, int], period: str | None = None) -> None:
+        """Look at the rows of a chunk (as text) and the figures made of them.
+
+        Args:
+            wide: text cells by position of the column, and `line`.
+            frame: the figures, with `row` (index in `wide`), area_id and sheet.
+            labels: columns that hold no figures, position by heading.
+            period: heading of the column that holds the period.
+        """
+        sheet = str(frame["sheet"].iat[0]) if len(frame) else ""
+        for name, position in labels.items():
+            for text, line, rows in _distinct(wide[position], wide["line"]):
+                seen = _Seen(sheet, line, position + 1, name, text, rows)
+                if text != text.strip():
+                    self._note("leerzeichen", seen)
+                if any(unicodedata.category(sign) in ("Cc", "Cf") for sign in text):
+                    self._note("steuerzeichen", seen, text)
+                if name == period and text.strip():
+                    form = _DIGITS.sub("0", text.strip())
+                    self._forms.setdefault(name, {}).setdefault(form, seen)
+
+    def spelling(self, wide: pd.DataFrame, frame: pd.DataFrame, name: str, position: int) -> None:
+        """Note how each recognised area is written in the column of names."""
+        rows = frame.drop_duplicates("row")
+        known = rows[rows["area_id"].notna() & (rows["area_id"] != "?")]
+        texts = wide[position].loc[known["row"]].str.strip().to_numpy()
+        table = pd.DataFrame({"area": known["area_id"].to_numpy(), "text": texts, "line": known["line"].to_numpy()})
+        sheet = str(frame["sheet"].iat[0]) if len(frame) else ""
+        for (area, text), group in table.groupby(["area", "text"], sort=False)["line"]:
+            spellings = self._spellings.setdefault((name, str(area)), {})
+            seen = spellings.setdefault(str(text), _Seen(sheet, int(group.min()), position + 1, name, str(text), 0))
+            seen.rows += len(group)
+
+    def _note(self, rule: str, seen: _Seen, detail: str = "") -> None:
+        first = self._untidy.setdefault((rule, seen.column_name, detail), seen)
+        if first is not seen:
+            first.rows += seen.rows
+
+    def report(self) -> None:
+        """Turn what was seen into findings."""
+        for (rule, _, _), seen in self._untidy.items():
+            more = f", ebenso in {seen.rows - 1} weiteren Zellen der Spalte" if seen.rows > 1 else ""
+            if rule == "leerzeichen":
+                self._add(rule, seen, f"»{seen.text}« beginnt oder endet mit Leerzeichen{more}", "Text ohne Rand")
+            else:
+                signs = ", ".join(dict.fromkeys(_control_signs(seen.text)))
+                self._add(
+                    rule, seen, f"»{_visible(seen.text)}« enthält unsichtbare Zeichen ({signs}){more}", "reiner Text"
+                )
+        for spellings in self._spellings.values():
+            usual = max(spellings.values(), key=lambda seen: (seen.rows, -seen.line))
+            for seen in spellings.values():
+                if seen is not usual:
+                    message = f"»{shown(seen.text)}« steht sonst als »{shown(usual.text)}« ({usual.rows} Zeilen)"
+                    self._add("schreibweise", seen, message, f"überall »{shown(usual.text)}«")
+        for forms in self._forms.values():
+            first, *others = forms.values()
+            for seen in others:
+                message = f"»{shown(seen.text)}« ist anders geschrieben als »{shown(first.text)}« in Zeile {first.line}"
+                self._add("zeitform", seen, message, "eine Form in der ganzen Spalte")
+
+    def _add(self, rule: str, seen: _Seen, message: str, expected: str) -> None:
+        self.findings.add(
+            rule,
+            message,
+            expected,
+            line=seen.line,
+            column=seen.column,
+            column_name=seen.column_name,
+            value=seen.text,
+            sheet=seen.sheet,
+        )
+
+
+def _distinct(texts: pd.Series, lines: pd.Series) -> Iterator[tuple[str, int, int]]:
+    """Distinct texts with the first line and the number of cells."""
+    codes, found = pd.factorize(texts)
+    grouped = pd.DataFrame({"code": codes, "line": lines.to_numpy()}).groupby("code", sort=False)["line"]
+    for code, first, cells in zip(grouped.min().index, grouped.min(), grouped.size(), strict=True):
+        yield str(found[code]), int(first), int(cells)
+
+
+def _control_signs(text: str) -> list[str]:
+    return [f"U+{ord(sign):04X}" for sign in text if unicodedata.category(sign) in ("Cc", "Cf")]
+
+
+def _visible(text: str) -> str:
+    return shown("".join("�" if unicodedata.category(sign) in ("Cc", "Cf") else sign for sign in text))

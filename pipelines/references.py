@@ -1,0 +1,265 @@
+"""References between the documents of a project: each names something that exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from pipelines.intake.rules import RULES
+from pipelines.periods import parse_key
+from schemas.documents import (
+    ALL,
+    TOTAL,
+    Areas,
+    Formed,
+    FromRate,
+    Indicator,
+    Mart,
+    Measure,
+    Part,
+    Release,
+    RolledUp,
+    Source,
+)
+from schemas.yaml_source import Parsed, Problem, nearest
+
+if TYPE_CHECKING:
+    from pipelines.project import Project
+
+_KEY_FORMS = {
+    "stichtag": "2019-12-31",
+    "jahresdurchschnitt": "2019-jd",
+    "kalenderjahr": "2019",
+    "schuljahr": "2022-23",
+}
+
+
+class References:
+    """References between documents: each names something that exists."""
+
+    def __init__(self, project: Project) -> None:
+        """Nothing is checked yet."""
+        self.project = project
+        self.levels = set(project.directory.levels)
+        self.problems: list[Problem] = []
+
+    def check(self) -> list[Problem]:
+        """All findings, in the order of the files."""
+        self._unique()
+        self._titles()
+        for parsed in self.project.parsed:
+            document = parsed.document
+            if isinstance(document, Source):
+                self._source(parsed, document)
+            elif isinstance(document, Measure):
+                self._measure(parsed, document)
+            elif isinstance(document, Indicator):
+                self._indicator(parsed, document)
+            elif isinstance(document, Mart):
+                self._mart(parsed, document)
+            elif isinstance(document, Release) and document.city not in self.project.directory.areas:
+                self._unknown(parsed, ("city",), "area_id", document.city, self.project.directory.areas)
+        return self.problems
+
+    def _unique(self) -> None:
+        seen: dict[tuple[str, str], Parsed] = {}
+        for parsed in self.project.parsed:
+            document = parsed.document
+            if isinstance(document, (Areas, Release)):
+                continue
+            name = f"{document.schema_name}.{document.id}" if isinstance(document, Mart) else document.id
+            key = (type(document).__name__, name)
+            if key in seen:
+                first = f"{seen[key].file}:{seen[key].line('id')}"
+                self.problems.append(Problem(parsed.file, parsed.line("id"), f"id »{name}« gibt es schon in {first}"))
+            seen[key] = parsed
+
+    def _titles(self) -> None:
+        """Titles head the columns of wide tables: no two indicators may share one."""
+        seen: dict[str, str] = {}
+        for parsed in self.project.parsed:
+            if isinstance(parsed.document, Indicator):
+                title = parsed.document.title.de
+                if title in seen and seen[title] != parsed.document.id:  # the same id twice is said elsewhere
+                    text = f"der Indikator {seen[title]} heißt auch »{title}«; jeder Name einmal"
+                    self.problems.append(Problem(parsed.file, parsed.line("title"), text))
+                seen[title] = parsed.document.id
+
+    def _unknown(self, parsed: Parsed, path: tuple[str | int, ...], what: str, name: str, known: Iterable[str]) -> None:
+        match = nearest(name, known)
+        hint = f"; meinten Sie »{match[0]}«?" if match else ""
+        self.problems.append(Problem(parsed.file, parsed.line(*path), f"{what} »{name}« gibt es nicht{hint}"))
+
+    def _measure_known(self, parsed: Parsed, path: tuple[str | int, ...], name: str, category: str = TOTAL) -> None:
+        measure = self.project.measures.get(name)
+        if measure is None:
+            self._unknown(parsed, path, "measure", name, self.project.measures)
+        elif category not in measure.all_categories():
+            self._unknown(parsed, path, f"category von {name}:", category, measure.all_categories())
+
+    def _source(self, parsed: Parsed, source: Source) -> None:
+        for index, value in enumerate(source.layout.values):
+            for name in value.possible_measures():
+                measure = self.project.measures.get(name)
+                key = "measure" if value.measure else "measures"
+                self._measure_known(parsed, ("layout", "values", index, key), name, value.category)
+                if measure is not None and measure.period_type != source.layout.period.type:
+                    line = parsed.line("layout", "values", index)
+                    text = f"{name} hat period_type {measure.period_type}, die Quelle {source.layout.period.type}"
+                    self.problems.append(Problem(parsed.file, line, text))
+        for level in source.layout.area.possible_levels() if source.layout.area else []:
+            if level not in self.levels:
+                self._unknown(parsed, ("layout", "area"), "Gebietsebene", level, self.levels)
+        fixed = source.layout.fixed_area
+        areas = self.project.directory.areas
+        if fixed is not None and fixed not in areas:
+            self._unknown(parsed, ("layout", "fixed_area"), "area_id", fixed, areas)
+        self._contract(parsed, source)
+
+    def _contract(self, parsed: Parsed, source: Source) -> None:
+        areas = self.project.directory.areas
+        for level, expected in source.contract.complete.items():
+            place: tuple[str | int, ...] = ("contract", "complete", level)
+            if level not in self.levels:
+                self._unknown(parsed, place, "Gebietsebene", level, self.levels)
+            for area_id in expected if isinstance(expected, list) else []:
+                if area_id not in areas:
+                    self._unknown(parsed, place, "area_id", area_id, areas)
+                elif areas[area_id].level != level:
+                    text = f"{area_id} liegt auf der Ebene {areas[area_id].level}, nicht auf {level}"
+                    self.problems.append(Problem(parsed.file, parsed.line(*place), text))
+        self._comparisons(parsed, source)
+
+    def _comparisons(self, parsed: Parsed, source: Source) -> None:
+        """What the contract compares exists: measures, categories, rules, levels, periods."""
+        for key, index, name, category in _named_in(source):
+            self._named(parsed, source, (key, index) if key == "breaks" else ("contract", key, index), name, category)
+        for rule in source.contract.severity:
+            if rule not in RULES:
+                self._unknown(parsed, ("contract", "severity", rule), "Regel", rule, RULES)
+        for index, entry in enumerate(source.contract.areas_add_up):
+            for level in {entry.level, entry.to} - self.levels:
+                self._unknown(parsed, ("contract", "areas_add_up", index), "Gebietsebene", level, self.levels)
+        for index, jump in enumerate(source.breaks):
+            period_type = source.layout.period.type
+            if parse_key(jump.since, period_type) is None:
+                text = f"»{jump.since}« ist kein Zeitraum, erwartet wird etwa {_KEY_FORMS[period_type]}"
+                self.problems.append(Problem(parsed.file, parsed.line("breaks", index, "since"), text))
+        self._agreements(parsed, source)
+
+    def _named(
+        self, parsed: Parsed, source: Source, place: tuple[str | int, ...], name: str, category: str | None
+    ) -> None:
+        """A measure named in the contract exists, has the category, and is delivered by this source."""
+        if category in (None, ALL) and name not in self.project.measures:
+            self._unknown(parsed, place, "measure", name, self.project.measures)
+        elif category not in (None, ALL):
+            self._measure_known(parsed, place, name, str(category))
+        if name in self.project.measures and name not in source.layout.measures():
+            text = f"diese Quelle liefert {name} nicht (siehe layout.values), der Vergleich wäre wirkungslos"
+            self.problems.append(Problem(parsed.file, parsed.line(*place), text))
+
+    def _agreements(self, parsed: Parsed, source: Source) -> None:
+        for index, entry in enumerate(source.contract.agrees):
+            place = ("contract", "agrees", index)
+            other = self.project.sources.get(entry.source)
+            if other is None:
+                self._unknown(parsed, place, "Quelle", entry.source, self.project.sources)
+                continue
+            if entry.with_measure not in other.layout.measures():
+                self._unknown(
+                    parsed, place, f"Kennzahl der Quelle {other.id}:", entry.with_measure, other.layout.measures()
+                )
+            for category in entry.with_categories:
+                if category != ALL and entry.with_measure in self.project.measures:
+                    self._measure_known(parsed, place, entry.with_measure, category)
+            if source.id in self._reached(other.id, set()):
+                text = f"{source.id} und {other.id} prüfen sich gegenseitig; so ist nicht bestimmt, welche zuerst gilt"
+                self.problems.append(Problem(parsed.file, parsed.line(*place), text))
+
+    def _reached(self, source_id: str, seen: set[str]) -> set[str]:
+        """A source and all that it must agree with, directly or not."""
+        if source_id not in seen and source_id in self.project.sources:
+            seen.add(source_id)
+            for other in self.project.sources[source_id].compared_with():
+                self._reached(other, seen)
+        return seen
+
+    def _measure(self, parsed: Parsed, measure: Measure) -> None:
+        for level, figures in measure.levels.items():
+            if level not in self.levels:
+                self._unknown(parsed, ("levels", level), "Gebietsebene", level, self.levels)
+            for figure in figures:
+                if isinstance(figure, RolledUp):
+                    if figure.rolled_up not in measure.levels:
+                        self._unknown(parsed, ("levels", level), "Gebietsebene", figure.rolled_up, measure.levels)
+                elif figure not in self.project.sources:
+                    self._unknown(parsed, ("levels", level), "Quelle", figure, self.project.sources)
+                elif measure.id not in self.project.sources[figure].layout.measures():
+                    text = f"die Quelle {figure} liefert {measure.id} nicht (siehe ihr layout.values)"
+                    self.problems.append(Problem(parsed.file, parsed.line("levels", level), text))
+        if measure.formed is not None:
+            self._formed(parsed, measure, measure.formed)
+
+    def _formed(self, parsed: Parsed, measure: Measure, formed: Formed) -> None:
+        base = self.project.measures.get(formed.measure)
+        for category in formed.categories:
+            self._measure_known(parsed, ("formed",), formed.measure, category)
+        if base is not None and base.kind == "rate":
+            text = f"{base.id} ist eine Quote; Quoten werden nie summiert. Liefern Sie Zähler und Nenner als Anzahlen"
+            self.problems.append(Problem(parsed.file, parsed.line("formed"), text))
+        if base is not None and (base.formed or base.period_type != measure.period_type):
+            text = f"{base.id} ist selbst gebildet oder hat einen anderen Zeitbezug; nur gelieferte Grundzahlen gehen"
+            self.problems.append(Problem(parsed.file, parsed.line("formed"), text))
+
+    def _indicator(self, parsed: Parsed, indicator: Indicator) -> None:
+        for name in ("numerator", "denominator"):
+            part: Part | None = getattr(indicator, name)
+            if part is not None:
+                self._measure_known(parsed, (name,), part.measure, part.category)
+        self._same_period_type(parsed, indicator)
+        for level, figure in indicator.levels.items():
+            if level not in self.levels:
+                self._unknown(parsed, ("levels", level), "Gebietsebene", level, self.levels)
+            if isinstance(figure, FromRate):
+                self._measure_known(parsed, ("levels", level), figure.rate)
+                rate = self.project.measures.get(figure.rate)
+                if rate is not None and (rate.kind != "rate" or rate.unit != indicator.unit):
+                    text = f"{rate.id} ist keine Quote in der Einheit {indicator.unit}"
+                    self.problems.append(Problem(parsed.file, parsed.line("levels", level), text))
+
+    def _same_period_type(self, parsed: Parsed, indicator: Indicator) -> None:
+        """Annual means, reference dates, calendar and school years are never set in relation silently."""
+        parts = [part for part in (indicator.numerator, indicator.denominator) if part]
+        types = [self.project.measures[p.measure].period_type for p in parts if p.measure in self.project.measures]
+        if len(set(types)) > 1 and indicator.denominator_date == "same":
+            text = (
+                f"Zähler ({types[0]}) und Nenner ({types[1]}) haben verschiedenen Zeitbezug; denominator_date angeben"
+            )
+            self.problems.append(Problem(parsed.file, parsed.line("denominator"), text))
+
+    def _mart(self, parsed: Parsed, mart: Mart) -> None:
+        if mart.schema_name != "meta" and self.project.sql(mart) is None:
+            text = f"{mart.id}.sql fehlt neben diesem YAML"
+            self.problems.append(Problem(parsed.file, parsed.line("id"), text))
+
+
+def _named_in(source: Source) -> Iterator[tuple[str, int, str, str | None]]:
+    """Measures and categories named in a source's contract and breaks: key, index, measure, category."""
+    contract = source.contract
+    for index, pair in enumerate(contract.not_above):
+        yield "not_above", index, pair.measure, pair.category
+        yield "not_above", index, pair.than, pair.than_category
+    for index, added in enumerate(contract.adds_up):
+        for part in (added.total, *added.parts):
+            yield "adds_up", index, part.measure, part.category
+    for index, sums in enumerate(contract.areas_add_up):
+        for name in sums.measures:
+            yield "areas_add_up", index, name, None
+    for index, entry in enumerate(contract.agrees):
+        for category in entry.categories:
+            yield "agrees", index, entry.measure, category
+    for index, change in enumerate(contract.change):
+        yield "change", index, change.measure, change.category
+    for index, jump in enumerate(source.breaks):
+        yield "breaks", index, jump.measure, jump.category
