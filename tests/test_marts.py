@@ -98,7 +98,14 @@ TOPIC = [
         denominator_date="previous_year_end",
     ),
     indicator("geburtenzahl", "persons", numerator={"measure": "geburten"}, decimals=0),
-    source("wohnungsamt", "stichtag", ["leer", "wohnungen"]),
+    source(
+        "wohnungsamt",
+        "stichtag",
+        ["leer", "wohnungen"],
+        breaks=[
+            {"measure": "leer", "since": "2023-12-31", "reason": text("neu abgegrenzt"), "other_population": "before"}
+        ],
+    ),
     measure("leer", "stichtag", "wohnungsamt"),
     measure("wohnungen", "stichtag", "wohnungsamt"),
     indicator("leerstand", "percent", numerator={"measure": "leer"}, denominator={"measure": "wohnungen"}),
@@ -173,6 +180,11 @@ def test_rows_are_sorted_by_a_unique_key(city: Night, con: duckdb.DuckDBPyConnec
         assert len(set(keys)) == len(keys), model.name
         assert nulls_first == sorted(nulls_first), model.name
         assert keys, model.name
+
+
+def test_breaks_in_series_stand_in_the_mart(con: duckdb.DuckDBPyConnection) -> None:
+    row = ("wohnungsamt", "leer", "alle", "2023-12-31", dt.date(2023, 12, 31), "before", "neu abgegrenzt")
+    assert [found[:7] for found in con.execute("FROM mart.series_break").fetchall()] == [row]
 
 
 def test_columns_and_types_are_as_declared_and_nothing_is_a_list(city: Night, con: duckdb.DuckDBPyConnection) -> None:

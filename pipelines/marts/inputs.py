@@ -10,15 +10,16 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.periods import parse_key
 from pipelines.project import Project
-from schemas.documents import TOTAL, FromRate, Indicator, Measure, RolledUp
+from schemas.documents import ALL, TOTAL, Break, FromRate, Indicator, Measure, RolledUp, Source
 
 FACTORS = {"percent": 100.0, "per_1000": 1000.0, "ratio": 1.0, "persons": 1.0}
 OBSERVATION_IN = "observation_in"
 
 
 def input_tables(project: Project) -> dict[str, pa.Table]:
-    """Arrow tables by input name (`area_in`, `membership_in`, `measure_in`, `indicator_in`, `indicator_level_in`)."""
+    """Arrow tables by input name (`area_in`, `membership_in`, `measure_in`, `series_break_in`, `indicator_in`, ...)."""
     return {
         "area_in": _table(
             [
@@ -38,6 +39,7 @@ def input_tables(project: Project) -> dict[str, pa.Table]:
         ),
         "membership_in": _table([m.__dict__ for m in project.directory.memberships], _MEMBERSHIP),
         "measure_in": _table([_measure(m) for m in project.measures.values()], _MEASURE),
+        "series_break_in": _table([_break(s, b) for s in project.sources.values() for b in s.breaks], _SERIES_BREAK),
         "indicator_in": _table([_indicator(project, i) for i in project.indicators.values()], _INDICATOR),
         "indicator_level_in": _table(
             [
@@ -80,6 +82,16 @@ _MEASURE = _schema(
     title_en=str,
     period_type=str,
     formed_from=str,
+)
+_SERIES_BREAK = _schema(
+    source_id=str,
+    measure_id=str,
+    category=str,
+    since=str,
+    reference_date=dt.date,
+    other_population=str,
+    reason_de=str,
+    reason_en=str,
 )
 _INDICATOR = _schema(
     indicator_id=str,
@@ -128,6 +140,19 @@ def _measure(measure: Measure) -> dict[str, Any]:
         "title_en": measure.title.en,
         "period_type": measure.period_type,
         "formed_from": formed,
+    }
+
+
+def _break(source: Source, entry: Break) -> dict[str, Any]:
+    return {
+        "source_id": source.id,
+        "measure_id": entry.measure,
+        "category": entry.category or ALL,
+        "since": entry.since,
+        "reference_date": parse_key(entry.since, source.layout.period.type),
+        "other_population": entry.other_population,
+        "reason_de": entry.reason.de,
+        "reason_en": entry.reason.en,
     }
 
 
