@@ -45,6 +45,38 @@ def catalogue(project: ProjectOption = HERE) -> None:
 
 
 @app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="die zu prüfende Datei", metavar="FILE")],
+    source: Annotated[str, typer.Option("--source", help="id der Quelle, für die sie gedacht ist", metavar="NAME")],
+    project: ProjectOption = HERE,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Ordner für die Rückmeldung (HTML, CSV, E-Mail)", metavar="DIR")
+    ] = None,
+) -> None:
+    """Eine Datei prüfen, als käme sie heute Nacht als nächste Lieferung; nichts im Projekt wird verändert.
+
+    Rückgabewert 0: würde angenommen · 3: würde zurückgewiesen · 2: Aufruf oder Beschreibung falsch.
+    """
+    from pipelines.intake.check import check_file
+
+    raise typer.Exit(check_file(project, file, source, Voice(), report))
+
+
+@app.command()
+def describe(
+    file: Annotated[Path, typer.Argument(help="eine Datei, wie sie geliefert wird", metavar="FILE")],
+    source: Annotated[
+        str | None, typer.Option("--source", help="id, die die neue Quelle bekommen soll", metavar="NAME")
+    ] = None,
+    project: ProjectOption = HERE,
+) -> None:
+    """Aus einer Datei den Entwurf einer Quelle (YAML) machen; was unklar ist, steht als Frage darin."""
+    from pipelines.describe import describe_file
+
+    raise typer.Exit(describe_file(project, file, source, Voice()))
+
+
+@app.command()
 def init(directory: Annotated[Path, typer.Argument(help="neuer Ordner", metavar="DIR")]) -> None:
     """Leeres Projekt für eine andere Stadt anlegen, das sofort mit einem kleinen Beispiel läuft."""
     from pipelines.init import create_project

@@ -25,10 +25,10 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_text(*parts: str) -> str:
-    """Hex sha256 over texts; the boundary between two texts counts."""
+    """Hex sha256 over texts; the boundary between two texts counts. File names that are not UTF-8 are texts too."""
     digest = hashlib.sha256()
     for part in parts:
-        content = part.encode()
+        content = part.encode("utf-8", "surrogatepass")
         digest.update(f"{len(content)}:".encode() + content)
     return digest.hexdigest()
 
@@ -69,9 +69,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically (UTF-8, LF)."""
+    """Write a text file atomically (UTF-8, LF); half characters of a damaged file name are written as escapes."""
     with replacing(path) as temporary:
-        temporary.write_bytes(text.encode())
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, content: Any) -> None:

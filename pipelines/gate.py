@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import stat
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,11 +129,27 @@ def _files(folder: Path) -> list[Path]:
         found += [
             Path(parent, name) for name in sorted(names) if not name.startswith(".") and not name.endswith(".pyc")
         ]
-    return [path for path in found if path.is_file()]
+    return [path for path in found if path.is_file() and not path.is_symlink()]
+
+
+def _no_files(folder: Path) -> list[str]:
+    """Links, pipes and the like below a folder, with what they are: their coming and going is news, too."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        for name in sorted([*folders, *names]):
+            path = Path(parent, name)
+            try:
+                mode = path.lstat().st_mode
+                if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                    target = os.readlink(path) if stat.S_ISLNK(mode) else ""
+                    found += [path.relative_to(folder).as_posix(), f"{stat.S_IFMT(mode)}{target}"]
+            except OSError:  # vanished meanwhile
+                continue
+    return found
 
 
 def _tree(folder: Path, known: dict[str, Any]) -> str:
-    parts = []
+    parts = _no_files(folder)
     for path in _files(folder):
         parts += [path.relative_to(folder).as_posix(), _digest(path, known.get(str(path)))]
     return sha256_text(*parts)

@@ -7,14 +7,20 @@ the name. Its place in the order is a sequence number, never a clock.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import os
 import shutil
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pipelines.files import TEMPORARY, read_json, sha256_file, sync_folder, sync_tree, write_json
+from pipelines.intake.limits import MEGABYTE, TEXT_BYTES
 from pipelines.paths import Paths
+from pipelines.plaintext import printable
 from schemas.documents import Source
 from schemas.yaml_source import nearest
 
@@ -72,10 +78,11 @@ class Delivery:
 
 @dataclass
 class Arrivals:
-    """What a look into the inbox of one source brought."""
+    """What a look into the inbox of one source brought; `refused` says what was dropped there and can't be taken."""
 
     new: list[Delivery] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     in_inbox: set[str] = field(default_factory=set)
 
 
@@ -132,16 +139,20 @@ class History:
         arrivals = Arrivals()
         known = self.deliveries(source.id)
         by_identity = {self._identity(source, d.sha256, d.name): d for d in known}
-        for path in self._inbox(source, arrivals.notes):
+        for path in self._inbox(source, arrivals):
             try:
-                digest = _steady_hash(path)
-                identity = self._identity(source, digest, path.name)
-                delivery = by_identity.get(identity)
-                if delivery is None:
-                    seq = 1 + max((d.seq for d in known), default=0)
-                    delivery = self._archive(source, path, digest, seq, night, now)
-            except _NotSteady as reason:
-                arrivals.notes.append(f"{self.paths.relative(path)}: {reason}")
+                with _opened(path) as file:
+                    digest = _steady_hash(file)
+                    identity = self._identity(source, digest, path.name)
+                    delivery = by_identity.get(identity)
+                    if delivery is None:
+                        seq = 1 + max((d.seq for d in known), default=0)
+                        delivery = self._archive(source, path, file, digest, seq, night, now)
+            except _Later:
+                arrivals.notes.append(f"{self._shown(path)}: wird noch geschrieben, kommt in der nächsten Nacht dran")
+                continue
+            except _Refused as reason:
+                arrivals.refused.append(f"{self._shown(path)}: {reason}")
                 continue
             if identity not in by_identity:
                 by_identity[identity] = delivery
@@ -158,47 +169,60 @@ class History:
 
     def strays(self, known: list[str]) -> list[str]:
         """Notes on what lies in the inbox outside the folders of the declared sources."""
-        notes = []
+        notes: list[str] = []
         for path in sorted(self.paths.inbox.iterdir()) if self.paths.inbox.is_dir() else []:
             if path.name not in known and not path.name.startswith("."):
                 match = nearest(path.name, known)
                 hint = f"; meinten Sie »{match[0]}«?" if match else ""
-                notes.append(f"{self.paths.relative(path)}: gehört zu keiner Quelle, nicht gelesen{hint}")
+                notes.append(f"{self._shown(path)}: gehört zu keiner Quelle, nicht gelesen{hint}")
         return notes
+
+    def _shown(self, path: Path) -> str:
+        return printable(self.paths.relative(path))
+
+    def _entries(self, folder: Path, refused: list[str]) -> list[Path]:
+        """What lies in a folder of the inbox; nothing (and a sentence) if it is none."""
+        try:
+            if folder.is_symlink():
+                raise _Refused(_LINK)
+            return sorted(folder.iterdir())
+        except FileNotFoundError:
+            return []
+        except (OSError, _Refused) as error:
+            reason = f"kein lesbarer Ordner ({error.strerror})" if isinstance(error, OSError) else str(error)
+            refused.append(f"{self._shown(folder)}: {reason}")
+            return []
 
     def _identity(self, source: Source, digest: str, name: str) -> tuple[str, str]:
         return digest, name if source.layout.period.file_name else ""
 
-    def _inbox(self, source: Source, notes: list[str]) -> list[Path]:
-        folder = self.paths.inbox / source.id
-        if not folder.is_dir():
-            return []
+    def _inbox(self, source: Source, arrivals: Arrivals) -> list[Path]:
+        """What lies in a source's folder and may be a delivery."""
         found = []
-        for path in sorted(folder.iterdir()):
+        for path in self._entries(self.paths.inbox / source.id, arrivals.refused):
             if path.name.startswith((".", "~$")):
                 continue
-            if path.is_dir():
-                notes.append(f"{self.paths.relative(path)}: Unterordner, nicht gelesen; Dateien direkt ablegen")
-            elif path.is_symlink():
-                notes.append(f"{self.paths.relative(path)}: Verknüpfung, nicht gelesen; die Datei selbst ablegen")
+            if path.is_dir() and not path.is_symlink():
+                arrivals.notes.append(f"{self._shown(path)}: Unterordner, nicht gelesen; Dateien direkt ablegen")
             elif source.takes(path.name):
                 found.append(path)
             else:
-                notes.append(f"{self.paths.relative(path)}: passt nicht zu »{source.file_pattern}«, nicht gelesen")
+                arrivals.notes.append(f"{self._shown(path)}: passt nicht zu »{source.file_pattern}«, nicht gelesen")
         return found
 
-    def _archive(self, source: Source, path: Path, digest: str, seq: int, night: int, now: dt.datetime) -> Delivery:
+    def _archive(
+        self, source: Source, path: Path, file: BinaryIO, digest: str, seq: int, night: int, now: dt.datetime
+    ) -> Delivery:
         folder = self.folder / source.id / f"{seq:04d}-{digest[:12]}"
         temporary = folder.with_name(f"{TEMPORARY}{folder.name}")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        try:
-            shutil.copyfile(path, temporary / "bytes")
-        except FileNotFoundError:
-            (temporary / "bytes").touch()
-        if sha256_file(temporary / "bytes") != digest:
+        file.seek(0)
+        with (temporary / "bytes").open("wb") as copy:
+            shutil.copyfileobj(file, copy, 1024 * 1024)
+        if sha256_file(temporary / "bytes") != digest or not _still_there(path, file):
             shutil.rmtree(temporary)
-            raise _NotSteady(_LATER)
+            raise _Later
         delivery = Delivery(source.id, seq, digest, path.name, now.isoformat(timespec="seconds"), night, folder)
         write_json(temporary / RECEIPT, _receipt(delivery))
         sync_tree(temporary)
@@ -287,26 +311,71 @@ def _on(year: int, month_day: str) -> dt.date:
     return dt.date(year, month, min(day, 28) if month == 2 else day)
 
 
-class _NotSteady(Exception):
-    """A file of the inbox can't be taken tonight; the text says why."""
+class _Later(Exception):
+    """A file is still being written; the next night looks again."""
 
 
-_LATER = "wird noch geschrieben, kommt in der nächsten Nacht dran"
+class _Refused(Exception):
+    """What lies in the inbox is not taken; the text says why and what to do."""
 
 
-def _steady_hash(path: Path) -> str:
-    """Hash of a file that did not change meanwhile."""
+_LINK = "Verknüpfung, nicht gelesen; die Datei (oder den Ordner) selbst ablegen"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A file of the inbox, held open: its name may be pointed elsewhere meanwhile, what is read stays the same.
+
+    Links are not followed, neither the file's own name nor its folder's; a pipe or device is refused without waiting.
+    """
+    if printable(path.name) != path.name:
+        raise _Refused("der Name enthält Steuerzeichen oder ist nicht in UTF-8, nicht gelesen; bitte umbenennen")
     try:
-        before = path.stat()
-        digest = sha256_file(path)
-        after = path.stat()
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        finally:
+            os.close(folder)
     except FileNotFoundError as error:
-        raise _NotSteady(_LATER) from error
+        raise _Later from error
     except OSError as error:
-        raise _NotSteady(f"nicht lesbar ({error.strerror}), Zugriffsrechte prüfen") from error
+        raise _Refused(_LINK if path.is_symlink() else _unreadable(error)) from error
+    with os.fdopen(descriptor, "rb") as file:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            raise _Refused("keine gewöhnliche Datei (Gerät, Leitung o. ä.), nicht gelesen")
+        if state.st_size > TEXT_BYTES:
+            size, most = state.st_size // MEGABYTE, TEXT_BYTES // MEGABYTE
+            raise _Refused(
+                f"{size} MB groß, erlaubt sind {most} MB; nicht gelesen, bitte auf mehrere Dateien verteilen"
+            )
+        yield file
+
+
+def _unreadable(error: OSError) -> str:
+    return f"nicht lesbar ({error.strerror}), Zugriffsrechte prüfen"
+
+
+def _steady_hash(file: BinaryIO) -> str:
+    """Hash of a file that did not change meanwhile."""
+    before = os.fstat(file.fileno())
+    try:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    except OSError as error:
+        raise _Refused(_unreadable(error)) from error
+    after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise _NotSteady(_LATER)
+        raise _Later
     return digest
+
+
+def _still_there(path: Path, file: BinaryIO) -> bool:
+    """Whether the name still stands for the very file that is held open."""
+    try:
+        named, held = path.lstat(), os.fstat(file.fileno())
+    except OSError:
+        return False
+    return (named.st_dev, named.st_ino, named.st_size) == (held.st_dev, held.st_ino, held.st_size)
 
 
 def _gone_back(known: list[Delivery], in_inbox: set[str]) -> list[tuple[Delivery, Delivery]]:

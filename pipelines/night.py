@@ -96,6 +96,8 @@ class Night:
                     count = counted(state.verdicts[delivery.delivery_id])
                     self.say(f"{source.id}: {delivery.name} ZURÜCKGEWIESEN, {count}, siehe {page}")
                 self._say_flags(state)
+                for refused in state.refused:
+                    self.say(f"{source.id}: {refused}")
                 self.notes += [f"{source.id}: {note}" for note in state.notes]
         self.notes += History(self.project.paths).strays(list(self.project.sources))
         for folder in self.project.paths.readings.glob("*"):
@@ -277,7 +279,7 @@ class Night:
                 page = self.project.paths.relative(report_paths(self.project, delivery)[0])
                 what = f"Lieferung {delivery.delivery_id} ({delivery.name}) ist angenommen"
                 found.append(f"{state.source.id}: {what}, widerspricht aber anderen Lieferungen, {page}")
-            found += [f"{state.source.id}: {slip}" for slip in state.slips]
+            found += [f"{state.source.id}: {text}" for text in (*state.refused, *state.slips)]
             if state.missed:
                 found.append(
                     f"{state.source.id}: Liefertermin {state.missed:%d.%m.%Y} verstrichen, nichts Neues angenommen"

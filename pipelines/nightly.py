@@ -91,7 +91,7 @@ def _failed(paths: Paths, voice: Voice, error: Exception) -> int:
     note = paths.internal / "letzter_fehler.txt"
     with contextlib.suppress(OSError):  # the disk may be what failed
         note.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        note.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        note.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
         voice.error(f"(Einzelheiten für die Fehlersuche: {paths.relative(note)})")
     voice.error("Die letzte Veröffentlichung ist unverändert in Kraft.")
     return EXIT_FAILED
@@ -142,6 +142,8 @@ def summary_rows(night: Night) -> list[tuple[str, str, str, str]]:
     for state in night.all_states().values():
         if state.outstanding:
             words = "ZURÜCKGEWIESEN: " + ", ".join(d.delivery_id for d in state.outstanding)
+        elif state.refused:
+            words = "NICHT ALLES ANGENOMMEN"
         elif state.missed:
             words = f"ÜBERFÄLLIG seit {state.missed:%d.%m.%Y}"
         elif not state.in_force:

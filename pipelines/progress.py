@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from pipelines.plaintext import printable
+
 
 class Voice:
     """Progress to standard output, errors to standard error."""
@@ -15,15 +17,15 @@ class Voice:
 
     def say(self, text: str) -> None:
         """One line of progress."""
-        print(text, flush=True)
+        print(_lines(text), flush=True)
 
     def warn(self, text: str) -> None:
         """Something that keeps the state from being well."""
-        print(f"NICHT GUT: {text}", flush=True)
+        print(f"NICHT GUT: {_lines(text)}", flush=True)
 
     def error(self, text: str) -> None:
         """Something that ended the run."""
-        print(text, file=sys.stderr, flush=True)
+        print(_lines(text), file=sys.stderr, flush=True)
 
     def done(self) -> None:
         """End of the progress lines."""
@@ -47,3 +49,8 @@ class Voice:
         print(outcome, flush=True)
         for finding in findings:
             self.warn(finding)
+
+
+def _lines(text: str) -> str:
+    """Our own line breaks stay; what a file name or cell brings along can't steer the terminal."""
+    return "\n".join(map(printable, text.split("\n")))

@@ -23,7 +23,7 @@ from schemas.documents import (
     Release,
     Source,
 )
-from schemas.yaml_source import Parsed, Problem, parse
+from schemas.yaml_source import MAX_CHARACTERS, Parsed, Problem, parse
 
 T = TypeVar("T", Areas, Source, Measure, Indicator, Mart, Release)
 DEFS_FILE = "defs.yaml"
@@ -180,20 +180,13 @@ def load_project(root: Path | str) -> Project:
     topics: dict[int, str] = {}
     for path in sorted(paths.assets.rglob(DEFS_FILE)):
         place = paths.relative(path)
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = error.object.count(b"\n", 0, error.start) + 1
-            problems.append(Problem(place, line, "nicht in UTF-8 gespeichert (die erste Stelle ist in dieser Zeile)"))
-            continue
-        except OSError as error:
-            problems.append(Problem(place, 1, f"nicht lesbar ({type(error).__name__})"))
-            continue
+        text = _text_of(path, place, problems) or ""
         found, wrong = parse(text, place)
         parsed += found
         problems += wrong
         for document in found:
             topics[id(document.document)] = path.relative_to(paths.assets).parts[0]
+    problems += _links_out(paths)
     problems += [
         Problem(paths.relative(path), 1, "in assets/ stehen nur YAML, SQL und CSV, kein Python")
         for path in sorted(paths.assets.rglob("*.py"))
@@ -214,6 +207,34 @@ def load_project(root: Path | str) -> Project:
     return project
 
 
+def _text_of(path: Path, place: str, problems: list[Problem]) -> str | None:
+    """Content of a YAML file; None (and a problem) if it can't be read."""
+    try:
+        if not path.is_file():
+            problems.append(Problem(place, 1, "keine gewöhnliche Datei"))
+            return None
+        if path.stat().st_size > 4 * MAX_CHARACTERS:
+            problems.append(Problem(place, 1, f"die Datei ist zu groß (höchstens {MAX_CHARACTERS // 1024**2} MB)"))
+            return None
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        problems.append(Problem(place, line, "nicht in UTF-8 gespeichert (die erste Stelle ist in dieser Zeile)"))
+    except OSError as error:
+        problems.append(Problem(place, 1, f"nicht lesbar ({type(error).__name__})"))
+    return None
+
+
+def _links_out(paths: Paths) -> list[Problem]:
+    """Links that lead out of assets/: what a project says must lie in it, else nobody notices when it changes."""
+    inside = paths.assets.resolve()
+    return [
+        Problem(paths.relative(path), 1, "Verknüpfung aus assets/ heraus; die Datei selbst ablegen")
+        for path in sorted(paths.assets.rglob("*"))
+        if path.is_symlink() and not path.resolve().is_relative_to(inside)
+    ]
+
+
 def _load_areas(parsed: list[Parsed], paths: Paths) -> tuple[Directory, list[Problem]]:
     problems: list[Problem] = []
     for kind in (Areas, Release):
@@ -231,9 +252,23 @@ def _load_areas(parsed: list[Parsed], paths: Paths) -> tuple[Directory, list[Pro
     areas = here.document
     assert isinstance(areas, Areas)
     folder = (paths.root / here.file).parent
+    for key in ("areas", "memberships"):
+        if not _below(folder / getattr(areas, key), paths.assets):
+            text = f"»{key}«: die Datei »{getattr(areas, key)}« liegt nicht in assets/"
+            problems.append(Problem(here.file, here.line(key), text))
+    if problems:
+        return Directory([], {}, []), problems
     return read_directory(
         [level.id for level in areas.levels], folder / areas.areas, folder / areas.memberships, paths.root
     )
+
+
+def _below(path: Path, folder: Path) -> bool:
+    """Whether a path (`..` and links followed) stays in a folder."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a circle of links, a NUL character
+        return False
 
 
 def describe(document: Any) -> str:

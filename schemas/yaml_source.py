@@ -13,8 +13,16 @@ from pydantic import BaseModel, ValidationError
 from schemas.documents import COMPONENTS, Document
 
 Path = tuple[str | int, ...]
+MAX_CHARACTERS = 8 * 1024 * 1024
+"""Length of one file; beyond it the file is refused before it is parsed."""
 MAX_DEPTH = 40
+"""Groups and lists inside each other; libyaml crashes the process at some ten thousand."""
 MAX_KEYS = 200_000
+"""Keys and list entries of one document, each alias counted as what it stands for."""
+MAX_DIGITS = 15
+"""Characters of a whole number, in whatever notation."""
+LONGEST_WORD = 200
+"""Longer texts are not compared with the known words: the time grows with the square of the length."""
 _EXPECTED = {
     "string_type": "ein Text (was wie Zahl, Datum oder Ja/Nein aussieht, in Anführungszeichen)",
     "invalid_key": "ein Schlüssel als Text (in Anführungszeichen)",
@@ -30,6 +38,7 @@ _EXPECTED = {
     "too_short": "mindestens {min_length} Eintrag",
 }
 _EXPECTED_OF = {"int": "eine ganze Zahl", "float": "eine Zahl", "finite": "eine Zahl", "date": "ein Tag (JJJJ-MM-TT)"}
+_WHOLE_NUMBER = "tag:yaml.org,2002:int"
 _WRONG_KIND = ("model_type", "list_type", "dict_type")
 
 
@@ -72,7 +81,11 @@ def parse(text: str, file: str) -> tuple[list[Parsed], list[Problem]]:
     Returns:
         The valid documents and the problems of the others; nothing is raised for bad input.
     """
+    if len(text) > MAX_CHARACTERS:
+        return [], [Problem(file, 1, f"die Datei ist zu groß (höchstens {MAX_CHARACTERS // 1024**2} MB)")]
     try:
+        if (line := _too_deep(text)) is not None:
+            return [], [Problem(file, line, _NESTED)]
         nodes = [node for node in yaml.compose_all(text, Loader=yaml.CSafeLoader) if node is not None]
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -91,13 +104,23 @@ def parse(text: str, file: str) -> tuple[list[Parsed], list[Problem]]:
     return parsed, problems
 
 
+def _too_deep(text: str) -> int | None:
+    """First line on which the nesting goes beyond the limit; looks at one token after the other, without recursion."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            return event.start_mark.line + 1 if event.start_mark else 1
+    return None
+
+
 def _document(node: yaml.Node, file: str) -> tuple[list[Parsed], list[Problem]]:
     lines: dict[Path, int] = {}
     problems: list[Problem] = []
     try:
         _positions(node, (), lines, file, problems)
     except RecursionError:
-        return [], [Problem(file, node.start_mark.line + 1, "zu tief oder im Kreis verschachtelt")]
+        return [], [Problem(file, node.start_mark.line + 1, _NESTED)]
     if problems:
         return [], problems
     start = node.start_mark.line + 1
@@ -126,6 +149,7 @@ def _document(node: yaml.Node, file: str) -> tuple[list[Parsed], list[Problem]]:
     return [Parsed(file, typing.cast(Document, document), below)], []
 
 
+_NESTED = "zu tief oder im Kreis verschachtelt"
 _UNREADABLE = (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What PyYAML raises while it turns text into values, e.g. for the day 2023-02-30."""
 
@@ -158,7 +182,11 @@ def _positions(node: yaml.Node, path: Path, lines: dict[Path, int], file: str, p
         raise RecursionError
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            here = (*path, str(key.value))
+            if not isinstance(key, yaml.ScalarNode):
+                text = "hier ist ein Schlüssel selbst eine Liste oder Gruppe; erwartet wird ein einfacher Text"
+                problems.append(Problem(file, key.start_mark.line + 1, text))
+                continue
+            here = (*path, key.value)
             if here in lines:
                 problems.append(
                     Problem(
@@ -173,6 +201,9 @@ def _positions(node: yaml.Node, path: Path, lines: dict[Path, int], file: str, p
         for index, value in enumerate(node.value):
             lines[(*path, index)] = value.start_mark.line + 1
             _positions(value, (*path, index), lines, file, problems)
+    elif node.tag == _WHOLE_NUMBER and len(node.value) > MAX_DIGITS:
+        text = f"{_shown(node.value)} ist zu lang für eine Zahl (als Text gemeint: in Anführungszeichen)"
+        problems.append(Problem(file, node.start_mark.line + 1, text))
 
 
 def _explain(error: ValidationError, model: type[BaseModel], file: str, lines: dict[Path, int]) -> list[Problem]:
@@ -282,6 +313,8 @@ def _models(annotation: typing.Any) -> list[type[BaseModel]]:
 
 def nearest(word: str, known: typing.Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
     """Known words most like `word` (ratio at least `cutoff`), best first; letter case does not matter."""
+    if len(word) > LONGEST_WORD:
+        return []
     by_lower = {entry.lower(): entry for entry in known}
     return [by_lower[m] for m in difflib.get_close_matches(word.lower(), list(by_lower), n=count, cutoff=cutoff)]
 

@@ -197,15 +197,16 @@ def test_vanished_inbox_file_stays_in_force(project: Path) -> None:
 
 def test_file_still_being_written_waits_without_stopping_the_night(project: Path, monkeypatch: Any) -> None:
     growing = put(project, text_of(FIRST), "waechst.csv")
-    whole = history.sha256_file
+    whole = history.hashlib.file_digest
 
-    def while_writing(path: Path) -> str:
-        digest = whole(path)
-        if path == growing:
+    def while_writing(file: Any, kind: str) -> Any:
+        digest = whole(file, kind)
+        if os.fstat(file.fileno()).st_ino == inode:
             growing.write_text(growing.read_text(encoding="utf-8") + "x", encoding="utf-8")
         return digest
 
-    monkeypatch.setattr(history, "sha256_file", while_writing)
+    inode = growing.stat().st_ino
+    monkeypatch.setattr(history.hashlib, "file_digest", while_writing)
     night = half_night(project)
     assert [r["name"] for r in receipts(project)] == ["beispiel.csv"]
     assert any("waechst.csv" in line and "nächsten Nacht" in line for line in night.said)  # type: ignore[attr-defined]
@@ -214,17 +215,18 @@ def test_file_still_being_written_waits_without_stopping_the_night(project: Path
 @pytest.mark.parametrize("fate", ["changes", "vanishes"])
 def test_file_that_changes_or_vanishes_while_it_is_archived_waits(project: Path, monkeypatch: Any, fate: str) -> None:
     restless = put(project, text_of(dict.fromkeys(FIRST, (1, 9))), "unruhig.csv")
-    copy = history.shutil.copyfile
+    copy = history.shutil.copyfileobj
 
-    def meanwhile(source: Path, target: Path) -> None:
-        if Path(source) == restless:
+    def meanwhile(source: Any, target: Any, *more: Any) -> None:
+        if os.fstat(source.fileno()).st_ino == inode:
             if fate == "changes":
                 restless.write_text("etwas anderes", encoding="utf-8")
             else:
                 restless.unlink()
-        copy(source, target)
+        copy(source, target, *more)
 
-    monkeypatch.setattr(history.shutil, "copyfile", meanwhile)
+    inode = restless.stat().st_ino
+    monkeypatch.setattr(history.shutil, "copyfileobj", meanwhile)
     night = half_night(project)
     assert [r["name"] for r in receipts(project)] == ["beispiel.csv"]
     assert any("unruhig.csv" in line for line in night.said)  # type: ignore[attr-defined]
@@ -233,17 +235,23 @@ def test_file_that_changes_or_vanishes_while_it_is_archived_waits(project: Path,
 
 def test_unreadable_file_is_named_and_stops_nothing(project: Path, monkeypatch: Any) -> None:
     closed = put(project, text_of(FIRST), "verschlossen.csv")
-    whole = sha256_file
+    whole, opened = sha256_file, os.open
 
     def refuse(path: Path) -> str:
         if path == closed:
             raise PermissionError(13, "Permission denied", str(path))
         return whole(path)
 
-    monkeypatch.setattr(history, "sha256_file", refuse)
+    def refuse_to_open(path: Any, *more: Any, **options: Any) -> int:
+        if path == closed.name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *more, **options)
+
+    monkeypatch.setattr(history.os, "open", refuse_to_open)
     monkeypatch.setattr(gate, "sha256_file", refuse)
     night = half_night(project)
     assert [r["name"] for r in receipts(project)] == ["beispiel.csv"]
+    assert night.exit_code == 3
     assert any("verschlossen.csv" in line and "nicht lesbar" in line for line in night.said)  # type: ignore[attr-defined]
 
 

@@ -15,6 +15,8 @@ GENERIC = re.compile(
 )
 """Headings that do not say what is counted."""
 TOTAL_WORD = re.compile(r"\b(insgesamt|gesamt|zusammen|summe|total|alle)\b", re.IGNORECASE)
+LINKS = {"in", "im", "den", "der", "die", "nach", "je", "und", "am", "von", "fuer", "mit"}
+"""Words that say nothing at the end of a name."""
 _AGES = [
     (re.compile(r"(\d{1,3})\s*(?:bis\s*unter|-\s*<|–\s*<|bis\s*<)\s*(\d{1,3})"), 1),
     (re.compile(r"(\d{1,3})\s*(?:bis|-|–)\s*(\d{1,3})"), 0),
@@ -70,4 +72,7 @@ def _shortened(name: str, longest: int) -> str:
     if len(name) <= longest:
         return name
     cut = name[:longest]
-    return (cut.rpartition("_")[0] if "_" in cut[20:] else cut).strip("_")
+    cut = (cut.rpartition("_")[0] if "_" in cut[20:] else cut).strip("_")
+    while cut.rpartition("_")[2] in LINKS:
+        cut = cut.rpartition("_")[0]
+    return cut

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections import defaultdict
 from collections.abc import Mapping
@@ -15,8 +14,6 @@ from pipelines.intake.failures import shown
 WIDTH = 118
 FILL_IN = "AUSFÜLLEN"
 """Marks a placeholder that only a person can fill in."""
-_UNPRINTABLE = yaml.reader.Reader.NON_PRINTABLE
-_BREAKS = re.compile("[\n\r\x85\u2028\u2029]")
 LONGEST_NOTE = 1200
 
 
@@ -39,9 +36,20 @@ class Notes:
             self._by_place[place].append(entry)
             self.doubts += 1
 
+    def take(self, other: Notes) -> None:
+        """Add the comments of another."""
+        for place, texts in other._by_place.items():
+            self._by_place[place] += texts
+        self.doubts += other.doubts
+
     def at(self, place: str) -> list[str]:
         """All comments of a place."""
         return self._by_place.get(place, [])
+
+
+def counted(number: int, one: str, several: str) -> str:
+    """A number with its noun."""
+    return f"{number} {one if number == 1 else several}"
 
 
 class Paper:
@@ -75,17 +83,28 @@ class Paper:
         self.place(place or key, indent)
         self._line(" " * indent + f"{inline(key)}: {inline(value)}", tail, indent)
 
-    def item(self, value: Any, indent: int, tail: str = "") -> None:
-        """A list entry on one line."""
-        self._line(" " * indent + f"- {inline(value)}", tail, indent)
-
-    def mapping(self, key: str, value: Mapping[str, Any], indent: int) -> None:
-        """A group: on one line if it fits, else one key per line; a key that is too long for YAML goes on one line."""
-        one_line = " " * indent + f"{inline(key)}: {inline(dict(value))}"
-        if len(one_line) <= WIDTH or any(len(inline(name)) > 100 for name in value):
-            self.pair(key, dict(value), indent)
+    def item(self, value: dict[str, Any], indent: int) -> None:
+        """A list entry: on one line if it fits, else one key per line."""
+        one_line = " " * indent + f"- {inline(value)}"
+        if len(one_line) <= WIDTH or any(_unwieldy(name) for name in value):
+            self.lines.append(one_line)
             return
-        self.open(key, indent)
+        first = len(self.lines)
+        for name, entry in value.items():
+            if isinstance(entry, dict):
+                self.mapping(name, entry, indent + 2, place="-")
+            else:
+                self.pair(name, entry, indent + 2, place="-")
+        self.lines[first] = " " * indent + "- " + self.lines[first].lstrip()
+
+    def mapping(self, key: str, value: Mapping[str, Any], indent: int, place: str = "", tail: str = "") -> None:
+        """A group: on one line if it fits, else one key per line; a key that is too long for YAML goes on one line."""
+        one_line = " " * indent + f"{inline(key)}: {inline(dict(value))}  # {tail}"
+        if len(one_line) <= WIDTH or any(_unwieldy(name) for name in value):
+            self.pair(key, dict(value), indent, tail, place)
+            return
+        self.open(key, indent, place)
+        self.lines[-1] += f"  # {tail}" if tail else ""
         for name, entry in value.items():
             self.pair(name, entry, indent + 2, place="-")
 
@@ -109,21 +128,34 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    odd = _BREAKS.search(text) or _UNPRINTABLE.search(text) or "\ufeff" in text
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if odd else None)
+    quoted = not any(map(str.isalnum, text)) or not text.isprintable()
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if quoted else None)
 
 
 _Dumper.add_representer(str, _represent_text)
 
 
 def inline(value: Any) -> str:
-    """A value as YAML on one line; what is valid inside a list is valid everywhere."""
-    listed = yaml.dump(
-        [value], Dumper=_Dumper, default_flow_style=True, allow_unicode=True, sort_keys=False, width=float("inf")
+    """A value as YAML on one line, in signs that a terminal shows as they are."""
+    # Texts as a document of their own, lists and groups inside a list: there they stay on one line
+    whole = value if isinstance(value, str) else [value]
+    text = yaml.dump(
+        whole, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, sort_keys=False, width=float("inf")
     )
-    return str(listed).strip()[1:-1]
+    line = text.removesuffix("...\n").removesuffix("\n") if whole is value else text[1:-2]
+    return "".join(sign if sign.isprintable() else _escaped(sign) for sign in line)
+
+
+def _escaped(sign: str) -> str:
+    """An invisible sign, which stands in double quotes, as YAML writes it there."""
+    return f"\\u{ord(sign):04x}" if ord(sign) < 0x10000 else f"\\U{ord(sign):08x}"
+
+
+def _unwieldy(key: str) -> bool:
+    """Whether a key cannot stand alone on a line (YAML limits the length of simple keys)."""
+    return len(inline(key)) > 100
 
 
 def commented(text: str, longest: int = 200) -> str:
-    """Text as it may stand in a comment: one line, nothing that a YAML reader refuses."""
-    return _UNPRINTABLE.sub("\ufffd", shown(text, longest)).replace("\ufeff", "").encode("utf-8", "replace").decode()
+    """Text as it may stand in a comment: one line, nothing invisible."""
+    return shown(text, longest)

@@ -73,7 +73,8 @@ def _records(path: Path, form: Format, findings: Findings) -> Iterator[Row]:
     encoding = "utf-8-sig" if form.encoding == "utf-8" else form.encoding
     with path.open(encoding=encoding, newline="") as file:
         csv.field_size_limit(CELL_CHARACTERS)
-        reader = csv.reader(_without_nul(file, findings), delimiter=form.delimiter, strict=True)
+        lines = _Lines(file, findings)
+        reader = csv.reader(lines, delimiter=form.delimiter, strict=True)
         line = 1
         while True:
             try:
@@ -82,29 +83,40 @@ def _records(path: Path, form: Format, findings: Findings) -> Iterator[Row]:
                 return
             except csv.Error as error:
                 long = "limit" in str(error)
-                message = (
-                    "Eine Zelle ist überlang" if long else "Ein Anführungszeichen steht falsch oder hat kein Gegenstück"
-                )
+                quote = "Ein Anführungszeichen steht falsch oder hat kein Gegenstück"
+                message = "Eine Zelle ist überlang, oder es fehlt ein Anführungszeichen" if long else quote
                 expected = f"Zellen unter {CELL_CHARACTERS} Zeichen, Anführungszeichen paarweise"
                 text = f"{message}; ab dieser Zeile ist die Datei nicht lesbar"
                 findings.add("datei_lesbar", text, expected, line=line)
                 return
+            lines.characters = 0
             yield Row(line, cells)
             line = reader.line_num + 1
 
 
-def _without_nul(lines: Iterator[str], findings: Findings) -> Iterator[str]:
-    reported = False
-    for number, line in enumerate(lines, 1):
-        if "\0" in line and not reported:
-            findings.add(
-                "datei_lesbar",
-                "Die Zeile enthält NUL-Zeichen (vermutlich ist die Datei in UTF-16 gespeichert)",
-                "reiner Text",
-                line=number,
-            )
-            reported = True
-        yield line.replace("\0", "")
+class _Lines:
+    """Lines for the csv reader, without NUL; no record goes on for more than one line may be long."""
+
+    def __init__(self, lines: Iterator[str], findings: Findings) -> None:
+        self.lines, self.findings = lines, findings
+        self.characters, self.number, self.reported = 0, 0, False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self.lines)
+        self.number += 1
+        self.characters += len(line)
+        if self.characters > LINE_BYTES:
+            raise csv.Error("limit of a record")
+        if "\0" not in line:
+            return line
+        if not self.reported:
+            message = "Die Zeile enthält NUL-Zeichen (vermutlich ist die Datei in UTF-16 gespeichert)"
+            self.findings.add("datei_lesbar", message, "reiner Text", line=self.number)
+            self.reported = True
+        return line.replace("\0", "")
 
 
 def _decodable(path: Path, form: Format, findings: Findings) -> bool:
@@ -183,5 +195,14 @@ def _is_utf8(raw: bytes) -> bool:
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
     """Lines as the reader counts them: LF, CRLF, or CR alone (old Macintosh exports)."""
+    rest = b""
     while block := file.readline(LINE_BYTES + 1):
-        yield from block.splitlines() if b"\r" in block.rstrip(b"\r\n") else (block,)
+        if not rest and (b"\r" not in block.rstrip(b"\r\n") or len(block) <= LINE_BYTES):
+            yield from block.splitlines() if b"\r" in block.rstrip(b"\r\n") else (block,)
+            continue
+        *lines, rest = (rest + block).splitlines(keepends=True)  # the last line may go on in the next block
+        yield from lines
+        if len(rest) > LINE_BYTES:
+            break
+    if rest:
+        yield rest

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipelines.intake.rules import RULES, Severity
+from pipelines.plaintext import printable
 
 KEEP = 2000
 """Findings of one severity that are listed in full; beyond that they are only counted."""
@@ -91,7 +92,8 @@ class Findings:
         if not self.full(rule):
             message, expected = shown(message, LONGEST_MESSAGE), shown(expected, LONGEST_MESSAGE)
             where = self.sheet if sheet is None else sheet
-            found = (rule, line, column, shown(column_name), value[:200], message, expected, severity, where, last_line)
+            value, where = printable(value[:200]), printable(where)
+            found = (rule, line, column, shown(column_name), value, message, expected, severity, where, last_line)
             self.kept.append(Failure(*found))
         self.more(rule, 1)
 
@@ -132,6 +134,6 @@ def column_letters(column: int) -> str:
 
 
 def shown(text: str, longest: int = 100) -> str:
-    """Text of a cell as it may stand in a sentence: no line breaks, shortened."""
-    text = " ".join(text.split())
+    """Text of a cell as it may stand in a sentence: no line breaks, nothing invisible, shortened."""
+    text = printable(" ".join(text.split()))
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

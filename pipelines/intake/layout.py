@@ -32,6 +32,8 @@ _NARROW_BLANKS = "[\u00a0\u202f]"
 """Blanks that do not break; spreadsheets group thousands with them."""
 CHUNK_CELLS = 200_000
 """Cells of the file that are held at a time; bounds memory, not results."""
+CHUNK_CHARACTERS = 16_000_000
+"""Characters that are held at a time: a file of long cells comes in smaller chunks."""
 
 
 @dataclass
@@ -73,9 +75,13 @@ class Reader:
             self.position = plan.position
             size = max(1, CHUNK_CELLS // len(plan.header))
             empty = True
-            while rows := list(islice(table.rows, size)):
+            while rows := _next_rows(table.rows, size):
                 empty = False
-                yield self._figures(rows, plan, pending)
+                received = pd.DataFrame([row.cells for row in rows], columns=range(len(plan.header)), dtype=object)
+                received["line"] = [row.line for row in rows]
+                wide = pending.apply(received, plan.table.sheet, plan.position)
+                if len(wide):
+                    yield self._figures(received, wide, plan)
             if empty and not self.findings.rules & {"datei_lesbar", "zeile_zu_kurz", "zeile_zu_lang"}:
                 self.findings.add("datei_leer", "Unter der Kopfzeile stehen keine Daten", "mindestens eine Zeile")
         pending.report_rest()
@@ -95,10 +101,8 @@ class Reader:
         for sheet in open_sheets(path, source.workbook, source.format, findings):
             yield from cut(sheet.rows, source.table, findings, merged=sheet.merged, sheet=sheet.name)
 
-    def _figures(self, rows: list[Row], plan: _Plan, pending: Pending) -> pd.DataFrame:
-        received = pd.DataFrame([row.cells for row in rows], columns=range(len(plan.header)), dtype=object)
-        received["line"] = [row.line for row in rows]
-        wide = pending.apply(received, plan.table.sheet, plan.position)
+    def _figures(self, received: pd.DataFrame, wide: pd.DataFrame, plan: _Plan) -> pd.DataFrame:
+        """Figures of corrected rows (`wide`); `received` holds the text of the same cells as it came."""
         self._constants(wide, plan)
         pieces = [self._one_column(wide, received, plan, value) for value in plan.values]
         frame = pd.concat(pieces, ignore_index=True).sort_values(["line", "column"], kind="stable", ignore_index=True)
@@ -184,7 +188,7 @@ class Reader:
                 if name
             }
         level = wide[plan.at(columns.level_column)].str.strip().tolist() if columns.level_column else [""] * len(wide)
-        keys = list(zip(level, *parts.values(), strict=True))
+        keys = dict(zip(wide.index, zip(level, *parts.values(), strict=True), strict=True))  # dropped rows leave gaps
         known: dict[Hashable, _Found] = {}
         found = []
         for row, date in zip(frame["row"], frame["reference_date"], strict=True):
@@ -233,6 +237,17 @@ class Reader:
         frame["value"] = value.where(meaning != "zero", 0.0)
         status = meaning.where(meaning != "zero", "value")
         frame["status"] = status.where(~numeric, "value").fillna("unreadable")
+
+
+def _next_rows(rows: Iterator[Row], most: int) -> list[Row]:
+    """The next rows, at most `most`; fewer where the cells are long."""
+    taken, characters = [], 0
+    for row in islice(rows, most):
+        taken.append(row)
+        characters += sum(map(len, row.cells))
+        if characters > CHUNK_CHARACTERS:
+            break
+    return taken
 
 
 def number_pattern(source: Source) -> str:

@@ -1,84 +1,263 @@
-"""The report on a rejected delivery: German HTML to forward and CSV to work with. It stays inside."""
+"""The answer to a delivery's sender: German page to forward, table to work with, draft of an e-mail. Stays inside."""
 
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment
-
-from pipelines.files import write_text
-from pipelines.history import Delivery
+from pipelines.files import sha256_file, sha256_text, write_text
+from pipelines.history import Delivery, History
+from pipelines.intake.failures import column_letters
 from pipelines.intake.verdict import Verdict
 from pipelines.project import Project
+from pipelines.reply.agreement import agreement
+from pipelines.reply.case import Case, Kind
+from pipelines.reply.excerpt import excerpts, has_row, wanted_lines
+from pipelines.reply.letter import letter
+from pipelines.reply.points import Section
+from pipelines.reply.rows import Rows, read_rows
+from pipelines.reply.words import LEGEND, count, number, shortened, visible
 from schemas.documents import Source
 
-SHOWN = 200
-_PAGE = """<!doctype html>
-<html lang="de"><head><meta charset="utf-8"><title>Zurückgewiesen: {{ delivery.name }}</title>
-<style>body{font:16px/1.5 sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;width:100%}
-th,td{border:1px solid #999;padding:.3rem .5rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}
-th{background:#eee}td.zahl{text-align:right}code{background:#f3f3f3}</style></head><body>
-<h1>Die Datei »{{ delivery.name }}« konnte nicht übernommen werden</h1>
-<p>Quelle: {{ source.title.de }} ({{ source.publisher }}). Eingang: {{ delivery.received_on.strftime('%d.%m.%Y') }},
-Lieferung {{ delivery.delivery_id }}. {{ total }} Beanstandung{{ 'en' if total != 1 }}.</p>
-<p><strong>Was jetzt gilt:</strong> Die Datei ist als Ganzes zurückgewiesen, keine ihrer Angaben wurde übernommen.
-Die zuletzt angenommenen Daten bleiben in Kraft. <strong>Was zu tun ist:</strong> die unten genannten Stellen
-berichtigen und die Datei noch einmal liefern.</p>
-<table><thead><tr><th>Zeile</th><th>Spalte</th><th>Spaltenname</th><th>Gelesen</th><th>Beanstandung</th><th>Erwartet</th>
-<th>Regel</th></tr></thead><tbody>
-{% for f in failures[:shown] %}<tr><td class="zahl">{{ f.line or '' }}</td><td class="zahl">{{ f.column or '' }}</td>
-<td>{{ f.column_name }}</td><td><code>{{ f.value }}</code></td><td>{{ f.message }}</td><td>{{ f.expected }}</td>
-<td>{{ f.rule }}</td></tr>
-{% endfor %}</tbody></table>
-{% if failures|length > shown %}<p>Gezeigt sind die ersten {{ shown }}; mehr stehen in der CSV-Datei daneben.</p>
-{% endif %}{% if total > failures|length %}<p>Einzeln aufgeführt sind {{ failures|length }} von {{ total }}
-Beanstandungen.</p>
-{% endif %}</body></html>
-"""
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+POINTS_SHOWN = 12
+"""Different points of one rule that the page describes; the table lists all."""
+_LONGEST_SENTENCE = 700
 _NUMBER = re.compile(r"-?[0-9]+(?:[.,][0-9]+)*")
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_COLUMNS = [
+    "Art",
+    "Blatt",
+    "Zeile",
+    "bis Zeile",
+    "Spalte",
+    "Spaltenbuchstabe",
+    "Spaltenname",
+    "Wert",
+    "Regel",
+    "Beanstandung",
+    "Erwartet",
+]
 
 
-def report_paths(project: Project, delivery: Delivery) -> tuple[Path, Path]:
-    """HTML and CSV file of a rejected delivery's report."""
-    folder = project.paths.answers
-    return folder / f"{delivery.delivery_id}.html", folder / f"{delivery.delivery_id}.csv"
+def report_paths(project: Project, delivery: Delivery) -> tuple[Path, Path, Path]:
+    """Page (HTML), table (CSV) and e-mail (text) about a delivery."""
+    return _paths(project.paths.answers, delivery.delivery_id)
 
 
 def write_report(project: Project, source: Source, delivery: Delivery, verdict: Verdict) -> Path:
-    """Write both files; returns the path of the HTML page.
+    """Write the three files; returns the path of the HTML page. What is written already is not made again.
 
     Args:
-        project: the project whose folder of rejections is used.
+        project: the project whose folder of answers is used.
         source: the source of the delivery.
-        delivery: the rejected delivery.
+        delivery: the delivery as decided.
         verdict: what was found.
     """
-    page, table = report_paths(project, delivery)
-    template = Environment(autoescape=True).from_string(_PAGE)
-    failures, total = verdict.failures, verdict.errors + verdict.warnings
-    html = template.render(source=source, delivery=delivery, failures=failures, shown=SHOWN, total=total)
-    for path, text in ((page, html), (table, _csv(failures))):
-        if not path.exists() or path.read_bytes() != text.encode():
-            write_text(path, text)
+    kind = kind_of(verdict, delivery.decision, changed_rules=delivery.rules != project.rules_of(source))
+    case = Case(
+        project,
+        source,
+        verdict,
+        kind,
+        delivery.file,
+        delivery.name,
+        delivery.received_on,
+        delivery.delivery_id,
+        in_force=newest_in_force(project, source, delivery.delivery_id) if kind == "rejected" else None,
+    )
+    return write_answer(case, project.paths.answers, delivery.delivery_id)
+
+
+def kind_of(verdict: Verdict, decision: str | None, *, changed_rules: bool) -> Kind:
+    """What became of a delivery.
+
+    Args:
+        verdict: what was found.
+        decision: as in its receipt.
+        changed_rules: the receipt's decision was taken under other rules than today's.
+    """
+    if verdict.errors:
+        if decision != "accepted":
+            return "rejected"
+        return "lost" if changed_rules else "contradicting"
+    return "noted" if verdict.warnings else "clean"
+
+
+def newest_in_force(project: Project, source: Source, apart_from: str = "") -> Delivery | None:
+    """The accepted delivery of a source, not retracted, that arrived last; not the one named."""
+    passed = {apart_from, *(r.delivery for r in source.retracted)}
+    deliveries = History(project.paths).deliveries(source.id)
+    accepted = [d for d in deliveries if d.decision == "accepted" and d.delivery_id not in passed]
+    return accepted[-1] if accepted else None
+
+
+def write_answer(case: Case, folder: Path, stem: str) -> Path:
+    """Write page, table and e-mail about a case; returns the path of the page."""
+    page, table, mail = _paths(folder, stem)
+    mark = _mark(case)
+    if all(path.is_file() for path in (page, table, mail)) and f'content="{mark}"' in _start(page):
+        return page
+    draft = letter(case, [page.name, table.name])
+    texts = {page: _html(case, mark, table.name, mail.name), table: _csv(case), mail: draft.text()}
+    for path, text in texts.items():
+        content = text.encode("utf-8", "replace")
+        if not path.exists() or path.read_bytes() != content:
+            write_text(path, content.decode())
     return page
 
 
-def _csv(failures: list[dict[str, Any]]) -> str:
+def _paths(folder: Path, stem: str) -> tuple[Path, Path, Path]:
+    return folder / f"{stem}.html", folder / f"{stem}.csv", folder / f"{stem}.txt"
+
+
+def _start(page: Path) -> str:
+    with page.open(encoding="utf-8", errors="replace") as file:
+        return file.read(500)
+
+
+# ---------------------------------------------------------------- page
+
+
+def _html(case: Case, mark: str, table_name: str, letter_name: str) -> str:
+    rows = read_rows(case.source, case.file, wanted_lines(case.sections))
+    arrivals = case.arrivals()
+    content = {
+        "case": case,
+        "mark": mark,
+        "name": visible(case.name),
+        "facts": _facts(case),
+        "summary": case.counted[:1].upper() + case.counted[1:],
+        "steps": case.to_do(),
+        "errors": [_shown(case, section, rows) for section in case.errors],
+        "warnings": [_shown(case, section, rows) for section in case.warnings],
+        "arrivals": arrivals,
+        "absent": case.not_arrived(),
+        "workbook": case.source.workbook is not None,
+        "signs": {"withheld": any(a.withheld for a in arrivals), "missing": any(a.missing for a in arrivals)},
+        "unlisted": _unlisted(case.verdict),
+        "problem": rows.problem,
+        "agreed": agreement(case.project, case.source),
+        "letter": letter(case, [f"{Path(table_name).stem}.html", table_name]),
+        "table_name": table_name,
+        "letter_name": letter_name,
+    }
+    page = _template().render(content, legend="")
+    used = [f"{sign.removesuffix('U+')} {meaning}" for sign, meaning in LEGEND.items() if sign in page]
+    return _template().render(content, legend=", ".join(used)) if used else page
+
+
+def _shown(case: Case, section: Section, rows: Rows) -> dict[str, Any]:
+    """A section as the page shows it."""
+    points = [
+        {
+            "sentence": shortened(point.sentence(case.words), _LONGEST_SENTENCE),
+            "expected": shortened(point.expected(case.words), _LONGEST_SENTENCE),
+            "beside": has_row(section, point, rows),
+        }
+        for point in section.points[:POINTS_SHOWN]
+    ]
+    rest = section.rest(POINTS_SHOWN)
+    return {
+        "rule": section.rule,
+        "severity": section.severity,
+        "points": points,
+        "several": len(points) > 1,
+        "often": "" if len(section.findings) == 1 else count(len(section.findings), "Stelle", "Stellen"),
+        "summary": section.summary(),
+        "more": f"{rest}." if rest else "",
+        "excerpts": excerpts(section, rows, case.source, case.words),
+    }
+
+
+def _facts(case: Case) -> list[tuple[str, str]]:
+    """Label and text of what identifies the delivery."""
+    facts = [("Daten", case.source.title.de), ("Von", case.source.publisher)]
+    if not case.trial:
+        facts += [("Eingegangen", f"{case.received_on:%d.%m.%Y}"), ("Lieferung", case.delivery_id)]
+    lines = case.line_count()
+    size = [case.size(), count(lines, "Zeile", "Zeilen") if lines is not None else ""]
+    return [*facts, ("Größe", ", ".join(filter(None, size)) or "unbekannt")]
+
+
+def _unlisted(verdict: Verdict) -> str:
+    total = verdict.errors + verdict.warnings
+    if total <= len(verdict.failures):
+        return ""
+    return f"Einzeln aufgeführt sind {number(len(verdict.failures))} von {number(total)} Stellen."
+
+
+@functools.cache
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # loads only when there is a page to write
+
+    environment = Environment(
+        loader=FileSystemLoader(_folder()),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"sichtbar": visible, "zahl": number}
+    return environment.get_template("page.html.j2")
+
+
+def _folder() -> Path:
+    return Path(__file__).resolve().parents[1] / "reply"
+
+
+def _mark(case: Case) -> str:
+    """Changes whenever the answer would read otherwise."""
+    newest = case.in_force.delivery_id if case.in_force else ""
+    project = case.project
+    measures = [repr(project.measures.get(measure)) for measure in case.source.layout.measures()]
+    known = [repr(project.areas), repr(project.release), *measures]
+    about = [case.kind, case.name, case.delivery_id, str(case.received_on), str(case.trial), newest]
+    return sha256_text(repr(case.verdict), repr(case.source), *known, *about, str(case.file.is_file()), _program())[:16]
+
+
+@functools.cache
+def _program() -> str:
+    """Hash over the code that writes answers."""
+    files = sorted(path for path in _folder().iterdir() if path.suffix in (".py", ".j2"))
+    rules = Path(__file__).with_name("rules.py")
+    return sha256_text(*[sha256_file(path) for path in [*files, rules, Path(__file__)]])
+
+
+# ---------------------------------------------------------------- table
+
+
+def _csv(case: Case) -> str:
     out = io.StringIO()
     writer = csv.writer(out, delimiter=";", lineterminator="\r\n")
-    writer.writerow(["Zeile", "Spalte", "Spaltenname", "Wert", "Regel", "Beanstandung", "Erwartet"])
-    for f in failures:
-        row = [f["line"] or "", f["column"] or "", f["column_name"], f["value"], f["rule"], f["message"], f["expected"]]
-        writer.writerow([_harmless(str(cell)) for cell in row])
+    writer.writerow(_COLUMNS)
+    for section in case.sections:
+        kind = "Beanstandung" if section.severity == "error" else "Hinweis"
+        for f in sorted(section.findings, key=lambda f: (f["sheet"], f["line"], f["column"])):
+            row = [
+                kind,
+                f["sheet"],
+                f["line"] or "",
+                f["last_line"] or "",
+                f["column"] or "",
+                column_letters(f["column"]),
+                f["column_name"],
+                f["value"],
+                f["rule"],
+                case.words(f["message"]),
+                case.words(f["expected"]),
+            ]
+            writer.writerow([_harmless(str(cell)) for cell in row])
     return "\ufeff" + out.getvalue()
 
 
 def _harmless(cell: str) -> str:
     """A cell that a spreadsheet could run as a formula is shown as text; plain numbers stay numbers."""
-    start = cell.lstrip()[:1]
-    return f"'{cell}" if start and start in "=+-@" and not _NUMBER.fullmatch(cell) else cell
+    text = "".join(sign if sign in "\t\n\r" else visible(sign) for sign in cell)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text

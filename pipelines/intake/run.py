@@ -20,12 +20,16 @@ from schemas.yaml_source import nearest
 
 @dataclass
 class SourceState:
-    """A source after the intake. `verdicts` are by delivery id; `lost` and `contradicting` see `current_state`."""
+    """A source after the intake. `verdicts` are by delivery id; `lost` and `contradicting` see `current_state`.
+
+    `refused` names what lies in the inbox and could not even be received (links, pipes, unreadable files).
+    """
 
     source: Source
     deliveries: list[Delivery]
     new: list[Delivery] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     figures: int = 0
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     lost: list[Delivery] = field(default_factory=list)
@@ -42,7 +46,7 @@ class SourceState:
     @property
     def well(self) -> bool:
         """Nothing waits to be settled or is lost to changed rules, no slip in the YAML, no due date has passed."""
-        return not (self.outstanding or self.lost or self.contradicting or self.slips or self.missed)
+        return not (self.unsettled or self.lost or self.refused or self.slips or self.missed)
 
     @property
     def mark(self) -> str:
@@ -118,7 +122,7 @@ def take_in(project: Project, source: Source, night: int, now: dt.datetime) -> S
     arrivals = history.receive(source, night, now)
     state = current_state(project, source, now.date())
     arrived = {d.delivery_id for d in arrivals.new}
-    state.new, state.notes = arrivals.new, arrivals.notes + state.notes
+    state.new, state.notes, state.refused = arrivals.new, arrivals.notes + state.notes, arrivals.refused
     state.notes += _collisions([d for d in state.in_force if d.delivery_id in arrived])
     return state
 
@@ -135,7 +139,7 @@ def current_state(project: Project, source: Source, today: dt.date) -> SourceSta
     state = SourceState(source, [])
     deliveries = history.deliveries(source.id)
     state.slips = _unknown_deliveries(project, source, [d.delivery_id for d in deliveries])
-    accepted = _judge_all(project, source, deliveries, rules, state, today)
+    accepted = judge_all(project, source, deliveries, rules, state, today)
     for delivery in deliveries:
         verdict = state.verdicts[delivery.delivery_id]
         if delivery.delivery_id not in accepted and _would_lose(delivery, deliveries, accepted, state):
@@ -156,7 +160,7 @@ def current_state(project: Project, source: Source, today: dt.date) -> SourceSta
     return state
 
 
-def _judge_all(
+def judge_all(
     project: Project, source: Source, deliveries: list[Delivery], rules: str, state: SourceState, today: dt.date
 ) -> set[str]:
     """Fill `state.verdicts`, oldest delivery first; returns the ids of those that are acceptable."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -22,6 +22,12 @@ class _Seen:
     column_name: str
     text: str
     rows: int
+
+    def more(self) -> str:
+        """How often the same occurs elsewhere in the column, to end a sentence with."""
+        if self.rows < 3:
+            return ", ebenso in einer weiteren Zelle der Spalte" if self.rows == 2 else ""
+        return f", ebenso in {self.rows - 1} weiteren Zellen der Spalte"
 
 
 class Style:
@@ -53,7 +59,8 @@ class Style:
                     self._note("steuerzeichen", seen, text)
                 if name == period and text.strip():
                     form = _DIGITS.sub("0", text.strip())
-                    self._forms.setdefault(name, {}).setdefault(form, seen)
+                    first = self._forms.setdefault(name, {}).setdefault(form, replace(seen, rows=0))
+                    first.rows += rows
 
     def spelling(self, wide: pd.DataFrame, frame: pd.DataFrame, name: str, position: int) -> None:
         """Note how each recognised area is written in the column of names."""
@@ -75,7 +82,7 @@ class Style:
     def report(self) -> None:
         """Turn what was seen into findings."""
         for (rule, _, _), seen in self._untidy.items():
-            more = f", ebenso in {seen.rows - 1} weiteren Zellen der Spalte" if seen.rows > 1 else ""
+            more = seen.more()
             if rule == "leerzeichen":
                 self._add(rule, seen, f"»{seen.text}« beginnt oder endet mit Leerzeichen{more}", "Text ohne Rand")
             else:
@@ -93,7 +100,7 @@ class Style:
             first, *others = forms.values()
             for seen in others:
                 message = f"»{shown(seen.text)}« ist anders geschrieben als »{shown(first.text)}« in Zeile {first.line}"
-                self._add("zeitform", seen, message, "eine Form in der ganzen Spalte")
+                self._add("zeitform", seen, message + seen.more(), "eine Form in der ganzen Spalte")
 
     def _add(self, rule: str, seen: _Seen, message: str, expected: str) -> None:
         self.findings.add(

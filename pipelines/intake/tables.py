@@ -221,11 +221,11 @@ def _blanks(row: Row, findings: Findings) -> None:
     for column, cell in enumerate(row.cells, 1):
         name = cell.replace("\ufeff", "")
         if name.strip() and name != name.strip():
-            message = f"Die Überschrift »{shown(name)}« beginnt oder endet mit einem Leerzeichen"
+            message = f"Die Überschrift »{name[:100]}« beginnt oder endet mit einem Leerzeichen"
             findings.add(
                 "spaltenname_leerzeichen",
                 message,
-                f"»{shown(name)}« ohne",
+                f"»{shown(name)}«",
                 line=row.line,
                 column=column,
                 column_name=name.strip(),

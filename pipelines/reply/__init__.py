@@ -1,0 +1,1 @@
+"""What a sender is told about a delivery: findings in order of importance, the rows themselves, page, table, letter."""

@@ -1,0 +1,720 @@
+"""A proposed source runs as it stands: described, written to assets, and its file taken in by the same night."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from pipelines import lock
+from pipelines.describe import describe_file, proposed_page
+from pipelines.describe.names import age_group, identifier
+from pipelines.describe.paper import inline
+from pipelines.describe.sample import Unreadable
+from pipelines.exit_codes import EXIT_OK, EXIT_USAGE
+from pipelines.init import create_project
+from pipelines.intake.failures import Findings
+from pipelines.intake.layout import Reader
+from pipelines.night import Night
+from pipelines.project import Project, load_project
+from pipelines.references import References
+from schemas.documents import Measure, Source
+from schemas.yaml_source import parse
+from tests.conftest import ROOT, Quiet
+
+DISTRICTS = {"Altstadt": "99999000-BZ-1", "Mühlenviertel": "99999000-BZ-2", "Südhang": "99999000-BZ-3"}
+CITY = "99999000"
+
+
+EXAMPLES = 400 if os.environ.get("SOAK") else 40
+
+
+@dataclass
+class Proposed:
+    """What was proposed for a file."""
+
+    text: str
+    source: Source
+    measures: dict[str, Measure]
+
+    @property
+    def notes(self) -> str:
+        """All comments as one line of text."""
+        return " ".join(line.strip().removeprefix("#").strip() for line in self.text.splitlines() if "#" in line)
+
+    @property
+    def measure(self) -> Measure:
+        """The only measure."""
+        (only,) = self.measures.values()
+        return only
+
+
+def describe(root: Path, file: Path, source_id: str | None = None) -> Proposed:
+    voice = Quiet()
+    assert describe_file(root, file, source_id, voice) == EXIT_OK, voice.lines
+    text = "\n".join(voice.lines) + "\n"
+    parsed, problems = parse(text, "defs.yaml")
+    assert not problems, (problems, text)
+    documents = [p.document for p in parsed]
+    assert isinstance(documents[0], Source)
+    return Proposed(text, documents[0], {m.id: m for m in documents[1:] if isinstance(m, Measure)})
+
+
+def write(root: Path, proposed: Proposed, file: Path) -> Project:
+    """Write the proposal and put the file where it belongs; the project must load."""
+    topic, inbox = (root / part / proposed.source.id for part in ("assets", "data/raw"))
+    topic.mkdir()
+    (topic / "defs.yaml").write_text(proposed.text, encoding="utf-8")
+    inbox.mkdir(parents=True, exist_ok=True)
+    if not (inbox / file.name).exists():
+        shutil.copyfile(file, inbox / file.name)
+    return load_project(root)
+
+
+def night(root: Path) -> Night:
+    """The intake of one night; what comes after it does not care how a source was described."""
+    run = Night.begin(root, lambda text: None)
+    try:
+        run.intake()
+    finally:
+        lock.take(run.project.paths.lock_file).release()
+        for held in list(lock._HELD.values()):
+            held.release()
+    return run
+
+
+Figure = tuple[str, str, str, str]
+
+
+def figures(run: Night, source_id: str) -> dict[Figure, float | None]:
+    """Figures of the reading by (measure, category, area, date)."""
+    with duckdb.connect() as con:
+        rows = con.execute(
+            "SELECT measure_id, category, area_id, CAST(reference_date AS VARCHAR), value FROM read_parquet(?)",
+            [str(run.project.paths.readings / source_id / "*.parquet")],
+        ).fetchall()
+    return {(m, c, a, d): v for m, c, a, d, v in rows}
+
+
+def round_trip(
+    root: Path, name: str, content: str | bytes, tmp_path: Path
+) -> tuple[Proposed, dict[Figure, float | None]]:
+    """Describe a clean file and let the night take it in."""
+    file = tmp_path / name
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    proposed = describe(root, file)
+    write(root, proposed, file)
+    run = night(root)
+    (delivery,) = run.states[proposed.source.id].deliveries
+    assert delivery.decision == "accepted", (delivery.reasons, proposed.text)
+    return proposed, figures(run, proposed.source.id)
+
+
+def rejected(root: Path, proposed: Proposed, file: Path) -> set[str]:
+    """Rules that the described file breaks."""
+    write(root, proposed, file)
+    (delivery,) = night(root).states[proposed.source.id].deliveries
+    assert delivery.decision == "rejected"
+    return {reason.split(" ")[0] for reason in delivery.reasons}
+
+
+@pytest.fixture(scope="module")
+def template(lasting: Path) -> Callable[[], Project]:
+    """The same project, loaded once (as a function: its text would fill the report of a failing example)."""
+    project = load_project(lasting)
+    return lambda: project
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that tests only read."""
+    folder = tmp_path_factory.mktemp("fest") / "projekt"
+    assert create_project(folder, Quiet()) == EXIT_OK
+    return folder
+
+
+# ---------------------------------------------------------------- clean files of many layouts
+
+
+def test_long_file_with_dates_and_numbers(project: Path, tmp_path: Path) -> None:
+    lines = ["Nummer;Bezirk;Stichtag;Wohngeldhaushalte"]
+    lines += [
+        f"{n};{name};31.12.{year};{n * 1000 + year - 2000}"
+        for year in (2022, 2023)
+        for n, name in enumerate(DISTRICTS, 1)
+    ]
+    proposed, found = round_trip(project, "wohngeld_2023.csv", "\n".join(lines) + "\n", tmp_path)
+    area = proposed.source.layout.area
+    assert area and (area.number, area.name, area.level) == ("Nummer", "Bezirk", "bezirk")
+    assert proposed.source.id == "wohngeld"
+    assert proposed.source.contract.complete == {"bezirk": "all"}
+    assert found["wohngeldhaushalte", "insgesamt", "99999000-BZ-3", "2023-12-31"] == 3023
+    assert len(found) == 6
+    assert "UNKLAR:" not in proposed.text
+
+
+def test_periods_in_the_headings_and_a_star(project: Path, tmp_path: Path) -> None:
+    text = "Bezirk;31.12.2023;31.12.2022\r\nAltstadt;17;15\r\nMuehlenviertel;40;38\r\nSüdhang;*;9\r\n"
+    proposed, found = round_trip(project, "wohngeld.csv", text.encode("cp1252"), tmp_path)
+    assert proposed.source.layout.period.in_header
+    assert proposed.source.format.encoding == "cp1252"
+    assert proposed.source.symbols == {"*": "suppressed"}
+    assert "Datenschutz" in proposed.notes
+    assert found["wohngeld", "insgesamt", "99999000-BZ-2", "2022-12-31"] == 38
+    assert found["wohngeld", "insgesamt", "99999000-BZ-3", "2023-12-31"] is None
+
+
+def test_age_groups_become_one_measure_with_categories(project: Path, tmp_path: Path) -> None:
+    text = (
+        "\ufeffJahr\tBezirk\tunter 18\t18 bis unter 65\t65 und älter\n"
+        "2023\tAltstadt\t100\t600\t200\n2023\tMühlenviertel\t1.200\t5.000\t800\n2023\tSüdhang\t0\t0\t12\n"
+    )
+    proposed, found = round_trip(project, "einwohner.csv", text, tmp_path)
+    assert proposed.source.format.delimiter == "\t"
+    assert proposed.source.format.thousands == "."
+    assert proposed.source.layout.period.day == "12-31"
+    assert [c.id for c in proposed.measure.categories] == ["a00_17", "a18_64", "a65_plus"]
+    assert proposed.measure.category_total == "summed"
+    assert found[proposed.measure.id, "a18_64", "99999000-BZ-2", "2023-12-31"] == 5000
+    for doubt in ("BOM", "Bloße Jahre", "gliedert Tausender", "Aufgliederung angenommen"):
+        assert doubt in proposed.notes
+
+
+def test_a_total_that_is_the_sum_of_its_parts(project: Path, tmp_path: Path) -> None:
+    text = "Bezirk,Stichtag,insgesamt,männlich,weiblich\n" + "".join(
+        f"{name},2023-12-31,{10 + n},{n},10\n" for n, name in enumerate(DISTRICTS)
+    )
+    proposed, found = round_trip(project, "arbeitslose_je_bezirk.csv", text, tmp_path)
+    assert proposed.measure.category_total == "delivered"
+    assert [c.id for c in proposed.measure.categories] == ["maennlich", "weiblich"]
+    (rule,) = proposed.source.contract.adds_up
+    assert [part.category for part in rule.parts] == ["maennlich", "weiblich"]
+    assert found[proposed.measure.id, "insgesamt", "99999000-BZ-2", "2023-12-31"] == 11
+
+
+def test_a_total_that_is_not_the_sum_is_a_doubt_and_no_promise(project: Path, tmp_path: Path) -> None:
+    text = "Bezirk;Stichtag;insgesamt;männlich;weiblich\n" + "".join(
+        f"{name};31.12.{year};{20 if name == 'Südhang' and year == 2023 else 21};10;11\n"
+        for year in range(2010, 2024)
+        for name in DISTRICTS
+    )
+    file = tmp_path / "arbeitslose.csv"
+    file.write_text(text)
+    proposed = describe(project, file)
+    assert not proposed.source.contract.adds_up
+    assert "ist in 1 Fällen nicht die Summe der Teile (Zeile 43)" in proposed.notes
+
+
+def test_several_measures_in_one_column(project: Path, tmp_path: Path) -> None:
+    text = "Stand;Bezirk;Kennzahl;Wert\n" + "".join(
+        f"2024-01-05;{name};{what};{value}\n"
+        for name in DISTRICTS
+        for what, value in (("Empfänger: alle", "12"), ("Anteil in %", "3,5"), ("#Fälle", "7"))
+    )
+    proposed, found = round_trip(project, "leistungen_31.12.2023.csv", text, tmp_path)
+    (value,) = proposed.source.layout.values
+    assert value.measure_column == "Kennzahl"
+    assert value.measures == {"Empfänger: alle": "empfaenger_alle", "Anteil in %": "anteil_in", "#Fälle": "faelle"}
+    assert (proposed.measures["anteil_in"].unit, proposed.measures["anteil_in"].kind) == ("percent", "rate")
+    assert found["anteil_in", "insgesamt", "99999000-BZ-1", "2024-01-05"] == 3.5
+
+
+def test_levels_told_by_a_column(project: Path, tmp_path: Path) -> None:
+    rows = "".join(f"Bezirk;{name};31.12.2023;5\n" for name in DISTRICTS)
+    text = f"Ebene;Gebiet;Datum;Fälle\n{rows}Stadt;Musterstadt;31.12.2023;15\n"
+    proposed, found = round_trip(project, "faelle.csv", text, tmp_path)
+    area = proposed.source.layout.area
+    assert area and area.level_column == "Ebene"
+    assert area.levels == {"Bezirk": "bezirk", "Stadt": "stadt"}
+    assert proposed.source.contract.complete == {"bezirk": "all", "stadt": "all"}
+    assert found["faelle", "insgesamt", CITY, "2023-12-31"] == 15
+
+
+def test_levels_told_by_the_name_alone(project: Path, tmp_path: Path) -> None:
+    rows = "".join(f"{name};2022/23;0,5\n" for name in [*DISTRICTS, "Musterstadt"])
+    proposed, found = round_trip(project, "quote.csv", f"Gebiet;Schuljahr;Abbruchquote\n{rows}", tmp_path)
+    area = proposed.source.layout.area
+    assert area and area.candidate_levels == ["bezirk", "stadt"]
+    assert proposed.source.layout.period.type == "schuljahr"
+    assert found["abbruchquote", "insgesamt", CITY, "2023-07-31"] == 0.5
+
+
+def test_number_and_name_in_one_cell(project: Path, tmp_path: Path) -> None:
+    rows = "".join(f"{n:02d} {name};{n}\n" for n, name in enumerate(DISTRICTS, 1))
+    proposed, found = round_trip(project, "stand_31-12-2023_2023_12_31.csv", f"Bezirk;Fälle\n{rows}", tmp_path)
+    area = proposed.source.layout.area
+    assert area and area.split and "number" in re.compile(area.split).groupindex
+    assert proposed.source.layout.period.file_name
+    assert found["faelle", "insgesamt", "99999000-BZ-3", "2023-12-31"] == 3
+
+
+def test_titles_above_heading_of_two_lines_and_footnotes_below(project: Path, tmp_path: Path) -> None:
+    text = (
+        "Statistikstelle Musterstadt;;;;\nArbeitslose, Stand Dezember;;;;\n;;;;\n"
+        "Bezirk;Männer;;Frauen;\n;2022;2023;2022;2023\n"
+        "Altstadt;1;2;3;4\nMühlenviertel;5;6;7;-\nSüdhang;9;10;11;12\n"
+        ";;;;\n- nichts vorhanden;;;;\nQuelle: Arbeitsamt;;;;\n"
+    )
+    proposed, found = round_trip(project, "arbeitslose.csv", text, tmp_path)
+    table = proposed.source.table
+    assert (table.header_line, table.header_rows, table.header_fill, table.ends) == (4, 2, True, "blank")
+    assert proposed.source.symbols == {"-": "missing"}
+    assert "»- nichts vorhanden«" in proposed.notes
+    (measure,) = {key[0] for key in found}
+    assert found[measure, "frauen", "99999000-BZ-1", "2023-12-31"] == 4
+    assert found[measure, "frauen", "99999000-BZ-2", "2023-12-31"] is None
+
+
+def test_footnotes_without_an_empty_line_before_them(project: Path, tmp_path: Path) -> None:
+    rows = "".join(f"{name};7\n\n" for name in DISTRICTS)
+    text = f"Bezirk;31.12.2023\n{rows}* vorläufig\nErstellt: 05.01.2024; Amt\n"
+    proposed, found = round_trip(project, "zahlen.csv", text, tmp_path)
+    assert proposed.source.table.skip == ["? vorläufig", "Erstellt*"]
+    assert len(found) == 3
+
+
+def test_column_numbers_under_the_heading(project: Path, tmp_path: Path) -> None:
+    rows = "".join(f"{name};8;2\n" for name in DISTRICTS)
+    text = f"Bezirk;Fälle am 1.1.;Plätze\n1;2;3\n{rows}"
+    proposed, found = round_trip(project, "plaetze_2023.csv", text, tmp_path)
+    assert proposed.source.table.skip == ["1"]
+    assert {key[0] for key in found} == {"faelle_am_1_1", "plaetze"}
+
+
+def test_tables_below_each_other_with_the_year_in_their_titles(project: Path, tmp_path: Path) -> None:
+    rows = "".join(f"{name};{n}\n" for n, name in enumerate(DISTRICTS))
+    text = "".join(f"Stichtag 31.12.{year}\nBezirk;Fälle\n{rows}\n" for year in (2021, 2022, 2023))
+    proposed, found = round_trip(project, "faelle.csv", text, tmp_path)
+    assert proposed.source.table.title == "Stichtag 31.12.202*"
+    assert proposed.source.layout.period.title
+    assert len(found) == 9
+    assert found["faelle", "insgesamt", "99999000-BZ-3", "2022-12-31"] == 2
+
+
+def test_the_day_in_a_title_above_the_table(project: Path, tmp_path: Path) -> None:
+    rows = "".join(f"{name};{n}\n" for n, name in enumerate(DISTRICTS))
+    text = f"Fälle am 30. Juni 2023;\n;\nBezirk;Fälle\n{rows}"
+    proposed, found = round_trip(project, "faelle.csv", text, tmp_path)
+    assert proposed.source.table.title == "Fälle am *"
+    assert found["faelle", "insgesamt", "99999000-BZ-3", "2023-06-30"] == 2
+
+
+def test_merged_cells_and_rows_cut_short(project: Path, tmp_path: Path) -> None:
+    rows = "".join(f"{name};2022;5;\n;2023;6\n" for name in DISTRICTS)
+    proposed, found = round_trip(project, "faelle.csv", f"Bezirk;Jahr;Fälle;Plätze\n{rows}", tmp_path)
+    assert proposed.source.table.fill_down == ["Bezirk"]
+    assert proposed.source.format.short_rows == "fill"
+    assert proposed.source.layout.ignore == ["Plätze"]
+    assert found["faelle", "insgesamt", "99999000-BZ-2", "2023-12-31"] == 6
+
+
+def test_a_file_about_one_area_and_a_year_without_a_day(project: Path, tmp_path: Path) -> None:
+    text = "Gebiet;Jahr;Geburten;Quelle\n" + "".join(f"Musterstadt;{y};{y - 1990};Amt {y}\n" for y in range(2000, 2024))
+    proposed, found = round_trip(project, "geburten.csv", text, tmp_path)
+    assert proposed.source.layout.fixed_area == CITY
+    assert proposed.source.layout.period.type == "kalenderjahr"
+    assert proposed.source.layout.ignore == ["Quelle"]
+    assert found["geburten", "insgesamt", CITY, "2010-12-31"] == 20
+
+
+def test_line_breaks_in_headings_english_numbers_and_excels_hint(project: Path, tmp_path: Path) -> None:
+    rows = "".join(f'{name}|"1,234.5"|-{n}.25\n' for n, name in enumerate(DISTRICTS))
+    text = f'sep=|\n"Be-\nzirk"|"Rate je\n1.000"|Saldo\n{rows}'
+    proposed, found = round_trip(project, "raten_31.12.2023.csv", text, tmp_path)
+    assert (proposed.source.format.decimal, proposed.source.format.thousands) == (".", ",")
+    assert proposed.source.layout.area and proposed.source.layout.area.name == "Be- zirk"
+    assert proposed.measures["rate_je_1_000"].unit == "per_1000"
+    assert proposed.measures["saldo"].minimum is None
+    assert found["rate_je_1_000", "insgesamt", "99999000-BZ-1", "2023-12-31"] == 1234.5
+
+
+def test_the_topics_of_the_city_we_ship(tmp_path: Path) -> None:
+    """Every shipped file, described without its YAML, is accepted as described."""
+    root = kiel(tmp_path)
+    files = sorted((ROOT / "data/raw").glob("*/*.csv"))
+    described = []
+    for file in files:
+        proposed = describe(root, file)
+        write(root, proposed, file)
+        described.append((file, proposed))
+    run = night(root)
+    shipped = load_project(ROOT).sources
+    for file, proposed in described:
+        (delivery,) = run.states[proposed.source.id].deliveries
+        assert delivery.decision == "accepted", (file.name, delivery.reasons)
+        told, found = shipped[file.parent.name].layout, proposed.source.layout
+        assert found.fixed_area == told.fixed_area
+        assert (found.area and sorted(found.area.possible_levels())) == (
+            told.area and sorted(told.area.possible_levels())
+        )
+        assert (found.period.column, found.period.in_header) == (told.period.column, told.period.in_header)
+        assert proposed.source.symbols == shipped[file.parent.name].symbols or file.name.startswith("inkar")
+
+
+# ---------------------------------------------------------------- real files with their defects
+
+
+def kiel(folder: Path) -> Path:
+    """A project with Kiel's areas and no topics."""
+    root = folder / "kiel"
+    for part in ("areas", "release", "marts"):
+        shutil.copytree(ROOT / "assets" / part, root / "assets" / part)
+    (root / "data/raw").mkdir(parents=True)
+    shutil.copyfile(ROOT / "dagster.yaml", root / "dagster.yaml")
+    return root
+
+
+REAL = "kiel_bevoelkerung_"
+
+
+def test_age_groups_of_kiel(shared: Path, tmp_path: Path) -> None:
+    root, file = kiel(tmp_path), shared / f"kiel/raw/{REAL}altersgruppen_stadtteile.csv"
+    proposed = describe(root, file)
+    layout = proposed.source.layout
+    assert layout.area and (layout.area.number, layout.area.level) == ("Stadtteilnummer", "stadtteil")
+    assert layout.constant["Merkmal"] == "Einwohner nach Altersgruppen"
+    assert len(proposed.measure.categories) == 20
+    assert {proposed.measure.categories[2].id, proposed.measure.categories[-1].id} == {"a06_09", "a80_plus"}
+    assert "»2020_12_32«" in proposed.notes
+    assert "(28 ×)" in proposed.notes
+    assert layout.period.days == ["12-31"]
+    assert proposed.source.contract.complete == {"stadtteil": "all"}
+    assert rejected(root, proposed, file) == {"zeitangabe_lesbar"}
+
+
+def test_sexes_of_kiel(shared: Path, tmp_path: Path) -> None:
+    root, file = kiel(tmp_path), shared / f"kiel/raw/{REAL}stadtteile_einwohner_geschlecht.csv"
+    proposed = describe(root, file)
+    assert proposed.measure.id == "einwohner_insgesamt"
+    assert proposed.measure.category_total == "delivered"
+    assert (
+        "30 Zeilen nennen Gebiet und Zeit einer früheren noch einmal (zuerst Zeile 242 wie Zeile 212)" in proposed.notes
+    )
+    assert "schluessel_eindeutig" in rejected(root, proposed, file)
+
+
+def test_households_of_kiel(shared: Path, tmp_path: Path) -> None:
+    name = "haushalte_nach_haushaltstypen_und_personenanzahl_in_den_stadtteilen"
+    root, file = kiel(tmp_path), shared / f"kiel/raw/{REAL}{name}.csv"
+    proposed = describe(root, file)
+    form, values = proposed.source.format, proposed.source.layout.values
+    assert (form.decimal, form.thousands) == (",", ".")
+    assert "»3.353«" in proposed.notes
+    assert "gliedert Tausender" in proposed.notes
+    assert {v.measure_column for v in values} == {"Merkmal"}
+    assert set(proposed.measures) == {"haushalte", "personen"}
+    assert [v.category for v in values][:2] == ["einpersonen", "paar_ohne_kind"]
+    assert "meinten Sie »Neumühlen-Dietrichsdorf«?" in proposed.notes
+    assert "0_0_0" in proposed.notes
+    assert rejected(root, proposed, file) == {"gebiet_bekannt"}
+
+
+@pytest.mark.parametrize(
+    ("name", "categories", "period"),
+    [
+        ("einwohner_nach_familienstand", ["ledig", "verheiratet", "verwitwet", "geschieden"], None),
+        ("einwohner_nach_religionszugehoerigkeit", ["evangelisch", "katholisch", "sonstige_ohne"], "12-31"),
+    ],
+)
+def test_splits_of_kiel(shared: Path, tmp_path: Path, name: str, categories: list[str], period: str | None) -> None:
+    root, file = kiel(tmp_path), shared / f"kiel/raw/{REAL}{name}_in_den_stadtteilen.csv"
+    proposed = describe(root, file)
+    assert [c.id for c in proposed.measure.categories] == categories
+    assert proposed.source.layout.period.day == period
+    assert proposed.source.contract.complete == {"stadtteil": "all"}
+
+
+def test_nationalities_of_kiel(shared: Path, tmp_path: Path) -> None:
+    file = shared / f"kiel/raw/{REAL}auslaender_nach_ausgesuchten_nationalitaeten_in_den_stadtteilen.csv"
+    proposed = describe(kiel(tmp_path), file)
+    assert proposed.source.symbols == {"-": "missing", "": "missing", ".": "missing"}
+    assert "genau null" in proposed.notes
+    assert "geheim" in proposed.notes
+    assert len(proposed.measure.categories) == 7
+
+
+def test_a_file_of_other_areas(shared: Path, tmp_path: Path) -> None:
+    """Berlin's planning areas mean nothing to Kiel: a guess by heading, and a doubt."""
+    proposed = describe(kiel(tmp_path), shared / "reference/berlin-mss/mss-2015-2-1.csv")
+    layout = proposed.source.layout
+    assert layout.area
+    assert layout.area.name == "name"
+    assert "Kein Gebiet des Projekts" in proposed.notes
+    assert layout.period.file_name
+    assert proposed.source.format.decimal == "."
+    assert proposed.measures["s1_percentage_unemployed"].kind == "rate"
+    assert proposed.measures["inhabitants"].kind == "count"
+    assert proposed.measures["d1_percentage_unemployed"].minimum is None
+
+
+# ---------------------------------------------------------------- any clean file
+
+Cell = tuple[str, str, float | None]
+"""Area, date and value of a figure."""
+DATES = {
+    "31.12.{}": "{}-12-31",
+    "{}_06_30": "{}-06-30",
+    "31_12_{}": "{}-12-31",
+    "30. Juni {}": "{}-06-30",
+    "{}-12-31": "{}-12-31",
+    "{}": "{}-12-31",
+}
+SPLITS = [["Fälle"], ["insgesamt", "männlich", "weiblich"], ["unter 18", "18 bis unter 65", "65 und älter"]]
+SPLITS += [["Haushalte", "Anteil in Prozent"], ["ledig", "verheiratet"]]
+
+
+@dataclass
+class Made:
+    """A file that an office might send."""
+
+    name: str
+    content: bytes
+    cells: set[Cell]
+
+
+@st.composite
+def clean_files(draw: st.DrawFn) -> Made:
+    """Files without a defect in many layouts: where the period stands, how numbers are written, what is around."""
+    mark, encoding = draw(st.sampled_from(";,\t|")), draw(st.sampled_from(["utf-8", "utf-8-sig", "cp1252"]))
+    form, day = draw(st.sampled_from(list(DATES.items())))
+    place = draw(st.sampled_from(["column", "heading", "name", "title"]))
+    if place == "name":
+        form, day = draw(st.sampled_from([entry for entry in DATES.items() if " " not in entry[0]]))
+    years = draw(
+        st.lists(st.integers(1990, 2023), min_size=1, max_size=1 if place in ("name", "title") else 4, unique=True)
+    )
+    heads = draw(st.sampled_from(SPLITS))
+    grouped, decimal = draw(st.booleans()), "." if mark == "," else ","
+    cells: set[Cell] = set()
+
+    def number(head: str, area: str, year: int) -> str:
+        if draw(st.integers(0, 9)) == 0:
+            cells.add((DISTRICTS[area], day.format(year), None))
+            return "*"
+        whole = draw(st.integers(0, 1000 if "Prozent" in head else 99_999))
+        value = whole / 10 if "Prozent" in head else float(whole)
+        cells.add((DISTRICTS[area], day.format(year), value))
+        text = f"{value:.1f}" if "Prozent" in head else (f"{whole:,}" if grouped else str(whole))
+        return text.replace(",", "#").replace(".", decimal).replace("#", "." if decimal == "," else ",")
+
+    labels = draw(st.sampled_from([["Bezirk"], ["Nummer", "Bezirk"], ["Bezirk nach Nummer"]]))
+    fixed = draw(st.sampled_from([[], ["Land"]]))
+
+    def area(name: str) -> list[str]:
+        code = DISTRICTS[name][-1]
+        return ["de-sh"] * len(fixed) + (
+            [name] if labels == ["Bezirk"] else [code, name] if len(labels) > 1 else [f"{code} {name}"]
+        )
+
+    if place == "heading":
+        top = [*fixed, *labels, *(head for head in heads for _ in years)]
+        below = [*[""] * len(fixed + labels), *(form.format(year) for _ in heads for year in years)]
+        table = [top, below] if len(heads) > 1 else [[*fixed, *labels, *below[len(fixed + labels) :]]]
+        table += [[*area(n), *(number(h, n, y) for h in heads for y in years)] for n in DISTRICTS]
+    else:
+        column = ["Stand"] if place == "column" else []
+        table = [[*fixed, *labels, *column, *heads]]
+        table += [
+            [*area(n), *([form.format(year)] if column else []), *(number(h, n, year) for h in heads)]
+            for year in years
+            for n in DISTRICTS
+        ]
+    titles = draw(
+        st.lists(st.sampled_from(["Statistikstelle Musterstadt", "Meldung, vorläufig"]), max_size=2, unique=True)
+    )
+    titles += [f"Fälle am {form.format(years[0])}"] if place == "title" else []
+    lines = [[title] for title in titles] + [[] for _ in titles[:1] if draw(st.booleans())] + table
+    lines += draw(st.sampled_from([[], [[], ["* geheim"]], [[], ["Quelle: Amt"], ["Erstellt von A. B."]]]))
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=mark).writerows(lines)
+    name = f"faelle_{form.format(years[0])}.csv" if place == "name" else "faelle.csv"
+    return Made(name, text.getvalue().encode(encoding), cells)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(clean_files())
+def test_any_clean_file_is_read_as_described(lasting: Path, template: Callable[[], Project], made: Made) -> None:
+    file = lasting.parent / made.name
+    file.write_bytes(made.content)
+    text = proposed_page(template(), file)
+    parsed, problems = parse(text, "defs.yaml")
+    assert not problems
+    source, *measures = [p.document for p in parsed]
+    assert isinstance(source, Source)
+    findings = Findings(source.contract.severity)
+    known = {m.id: m for m in measures if isinstance(m, Measure)}
+    frames = list(Reader(source, template().directory, known, findings).chunks(file, made.name, []))
+    file.unlink()
+    note(text)
+    assert not [failure.sentence() for failure in findings.kept if failure.severity == "error"]
+    read = pd.concat(frames)
+    assert set(read["status"]) <= {"value", "suppressed"}
+    values = [None if pd.isna(value) else value for value in read["value"]]
+    assert set(zip(read["area_id"], read["reference_date"].astype(str), values, strict=True)) == made.cells
+
+
+# ---------------------------------------------------------------- what must not break it
+
+
+HOSTILE = st.text(
+    st.one_of(st.sampled_from("'\"#:{}[]&*!|>%@`,;-?~ \n\t\\0…é.5"), st.characters(exclude_categories=["Cs"])),
+    max_size=30,
+)
+
+
+def loads(project: Project, file: Path) -> Source | None:
+    """The source proposed for a file, if the project would load with it; None if the file is refused in words."""
+    try:
+        text = proposed_page(project, file)
+    except Unreadable as refusal:
+        assert str(refusal).strip()
+        return None
+    parsed, problems = parse(text, "defs.yaml")
+    assert not problems, (problems, text)
+    found = References(Project(project.paths, [*project.parsed, *parsed], project.directory)).check()
+    assert not found, (found, text)
+    source = parsed[0].document
+    assert isinstance(source, Source)
+    return source
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    name=HOSTILE,
+    headings=st.lists(HOSTILE, min_size=2, max_size=5),
+    cells=st.lists(HOSTILE, min_size=2, max_size=5),
+    dated=st.booleans(),
+)
+def test_no_text_breaks_the_page(
+    lasting: Path, template: Callable[[], Project], name: str, headings: list[str], cells: list[str], dated: bool
+) -> None:
+    file = lasting.parent / (re.sub(r"[/\0]", "", name)[:20].strip(".") + "x.csv")
+    rows = [["Bezirk", "31.12.2023" if dated else "Fälle", *headings]]
+    rows += [[district, "5", *cells] for district in DISTRICTS]
+    with file.open("w", encoding="utf-8", newline="") as target:
+        csv.writer(target, delimiter=";").writerows(rows)
+    source = loads(template(), file)
+    file.unlink()
+    if source is not None and source.layout.area is not None and len(set(headings)) == len(headings):
+        assert source.layout.area.name == "Bezirk"
+
+
+TOKENS = """Bezirk Altstadt Südhang Musterstadt Jahr Merkmal Anteil Insgesamt m w unter_3 2023 2022 31.12.2023 2022/23
+1 12 3.353 1,5 1_234 5_% * - . x Quelle:_Amt "
+"""
+TOKEN = st.sampled_from(["", " ", *(token.replace("_", " ") for token in re.split(r"\s", TOKENS))])
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    rows=st.lists(st.lists(TOKEN, max_size=5), min_size=1, max_size=9),
+    mark=st.sampled_from(";,\t|"),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "cp1252", "utf-16"]),
+)
+def test_no_table_breaks_the_page(
+    lasting: Path, template: Callable[[], Project], rows: list[list[str]], mark: str, encoding: str
+) -> None:
+    file = lasting.parent / "zufall.csv"
+    file.write_bytes("\r\n".join(mark.join(row) for row in rows).encode(encoding))
+    loads(template(), file)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.binary(max_size=200))
+def test_no_bytes_break_the_page(lasting: Path, template: Callable[[], Project], content: bytes) -> None:
+    file = lasting.parent / "bytes.csv"
+    file.write_bytes(content)
+    loads(template(), file)
+
+
+@given(HOSTILE)
+def test_every_value_stays_what_it_is(text: str) -> None:
+    for value in (text, {text or "x": text}, [text, {"a": [text]}]):
+        line = inline(value)
+        assert "\n" not in line
+        assert yaml.load(f"k: {line}\n", Loader=yaml.CSafeLoader) == {"k": value}
+
+
+@given(HOSTILE)
+def test_every_id_is_valid(text: str) -> None:
+    assert re.fullmatch(r"[a-z][a-z0-9_]{0,59}", identifier(text))
+    assert identifier(text, {identifier(text)}) != identifier(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("0 bis unter 3", "a00_02"),
+        (" 6 bis unter 10 Jahre", "a06_09"),
+        ("0-<5", "a00_04"),
+        ("15-64", "a15_64"),
+        ("unter 15 Jahren", "a00_14"),
+        ("65 und aelter", "a65_plus"),
+        ("85 und Älter", "a85_plus"),
+        ("65+", "a65_plus"),
+        ("ab 65 Jahre", "a65_plus"),
+        ("2022-2023", None),
+        ("ledig", None),
+    ],
+)
+def test_age_groups_are_coded_alike(text: str, code: str | None) -> None:
+    assert age_group(text) == code
+
+
+def test_long_headings_and_templates(lasting: Path, tmp_path: Path) -> None:
+    heading = "{{ env.HOME }} " + "sehr lang: " * 300
+    file = tmp_path / "x.csv"
+    file.write_text(f"Bezirk;31.12.2023;{heading}\n" + "".join(f"{name};1;abc\n" for name in DISTRICTS))
+    proposed = describe(lasting, file)
+    assert proposed.source.layout.constant == {" ".join(heading.split()): "abc"}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "gibt es nicht"),
+        (b"", "leer"),
+        (b"\xef\xbb\xbf\n\n", "leer"),
+        (b"PK\x03\x04kaputt", "nicht lesbar"),
+        (b"\x7fELF" + b"\0" * 100, "weder ein Text"),
+        (b"Liebe Leute,\nanbei die Zahlen.\n", "keine Tabelle"),
+        (b"Bezirk;Name\nAltstadt;a\n", "keine Tabelle"),
+    ],
+)
+def test_what_is_no_table_is_said(lasting: Path, tmp_path: Path, content: bytes | None, sentence: str) -> None:
+    file = tmp_path / "x.csv"
+    if content is not None:
+        file.write_bytes(content)
+    voice = Quiet()
+    assert describe_file(lasting, file, None, voice) == EXIT_USAGE
+    assert sentence in voice.lines[0]
+
+
+def test_no_project_and_no_id(lasting: Path, tmp_path: Path) -> None:
+    file = tmp_path / "2023.csv"
+    file.write_text("Bezirk;31.12.2023\nAltstadt;1\nSüdhang;2\n")
+    voice = Quiet()
+    assert describe_file(tmp_path, file, None, voice) == EXIT_USAGE
+    assert "kein Projektordner" in voice.lines[0]
+    for name, sentence in (("beispiel", "gibt es schon"), ("Über mich", "möglich wäre --source ueber_mich")):
+        voice = Quiet()
+        assert describe_file(lasting, file, name, voice) == EXIT_USAGE
+        assert sentence in voice.lines[0]
+    assert describe(lasting, file).source.id == "quelle"
+    assert describe(lasting, file, "zahlen").source.id == "zahlen"
+    inbox = lasting / "data/raw/wohngeld"
+    inbox.mkdir()
+    shutil.copyfile(file, inbox / file.name)
+    assert describe(lasting, inbox / file.name).source.id == "wohngeld"
