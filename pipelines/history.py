@@ -320,6 +320,7 @@ class _Refused(Exception):
 
 
 _LINK = "Verknüpfung, nicht gelesen; die Datei (oder den Ordner) selbst ablegen"
+_NO_FILE = "keine gewöhnliche Datei (Gerät, Leitung o. ä.), nicht gelesen"
 
 
 @contextmanager
@@ -339,11 +340,11 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     except FileNotFoundError as error:
         raise _Later from error
     except OSError as error:
-        raise _Refused(_LINK if path.is_symlink() else _unreadable(error)) from error
+        raise _Refused(_LINK if path.is_symlink() else _NO_FILE if path.is_socket() else _unreadable(error)) from error
     with os.fdopen(descriptor, "rb") as file:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
-            raise _Refused("keine gewöhnliche Datei (Gerät, Leitung o. ä.), nicht gelesen")
+            raise _Refused(_NO_FILE)
         if state.st_size > TEXT_BYTES:
             size, most = state.st_size // MEGABYTE, TEXT_BYTES // MEGABYTE
             raise _Refused(

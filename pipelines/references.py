@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from pipelines.intake.rules import RULES
+from pipelines.intake.rules import ALWAYS_ERRORS, RULES
 from pipelines.periods import parse_key
 from schemas.documents import (
     ALL,
@@ -137,6 +137,9 @@ class References:
         for rule in source.contract.severity:
             if rule not in RULES:
                 self._unknown(parsed, ("contract", "severity", rule), "Regel", rule, RULES)
+            elif rule in ALWAYS_ERRORS and source.contract.severity[rule] != "error":
+                text = f"die Regel {rule} weist immer zurück: ohne sie gingen Zahlen verloren, ohne dass es auffällt"
+                self.problems.append(Problem(parsed.file, parsed.line("contract", "severity", rule), text))
         for index, entry in enumerate(source.contract.areas_add_up):
             for level in {entry.level, entry.to} - self.levels:
                 self._unknown(parsed, ("contract", "areas_add_up", index), "Gebietsebene", level, self.levels)

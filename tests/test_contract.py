@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import io
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.history import Delivery, History
 from pipelines.intake.contract import Judge, german
 from pipelines.intake.failures import KEEP, Failure, Findings
-from pipelines.intake.report import report_paths, write_report
 from pipelines.intake.run import SourceState, reading_path, take_in
-from pipelines.paths import Paths
 from pipelines.project import ConfigError, Project, load_project
 from schemas.documents import Correction, Source
 from tests.conftest import ROOT

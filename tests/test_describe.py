@@ -488,59 +488,63 @@ class Made:
 def clean_files(draw: st.DrawFn) -> Made:
     """Files without a defect in many layouts: where the period stands, how numbers are written, what is around."""
     mark, encoding = draw(st.sampled_from(";,\t|")), draw(st.sampled_from(["utf-8", "utf-8-sig", "cp1252"]))
-    form, day = draw(st.sampled_from(list(DATES.items())))
     place = draw(st.sampled_from(["column", "heading", "name", "title"]))
-    if place == "name":
-        form, day = draw(st.sampled_from([entry for entry in DATES.items() if " " not in entry[0]]))
-    years = draw(
-        st.lists(st.integers(1990, 2023), min_size=1, max_size=1 if place in ("name", "title") else 4, unique=True)
-    )
+    form, day = draw(st.sampled_from([entry for entry in DATES.items() if place != "name" or " " not in entry[0]]))
+    most = 1 if place in ("name", "title") else 4
+    years = draw(st.lists(st.integers(1990, 2023), min_size=1, max_size=most, unique=True))
     heads = draw(st.sampled_from(SPLITS))
-    grouped, decimal = draw(st.booleans()), "." if mark == "," else ","
-    cells: set[Cell] = set()
-
-    def number(head: str, area: str, year: int) -> str:
-        if draw(st.integers(0, 9)) == 0:
-            cells.add((DISTRICTS[area], day.format(year), None))
-            return "*"
-        whole = draw(st.integers(0, 1000 if "Prozent" in head else 99_999))
-        value = whole / 10 if "Prozent" in head else float(whole)
-        cells.add((DISTRICTS[area], day.format(year), value))
-        text = f"{value:.1f}" if "Prozent" in head else (f"{whole:,}" if grouped else str(whole))
-        return text.replace(",", "#").replace(".", decimal).replace("#", "." if decimal == "," else ",")
-
+    names = {**DISTRICTS, **({"Musterstadt": CITY} if draw(st.booleans()) else {})}
     labels = draw(st.sampled_from([["Bezirk"], ["Nummer", "Bezirk"], ["Bezirk nach Nummer"]]))
     fixed = draw(st.sampled_from([[], ["Land"]]))
+    figure = Figures(draw, names, day, "." if mark == "," else ",")
 
-    def area(name: str) -> list[str]:
-        code = DISTRICTS[name][-1]
-        return ["de-sh"] * len(fixed) + (
-            [name] if labels == ["Bezirk"] else [code, name] if len(labels) > 1 else [f"{code} {name}"]
-        )
+    def start(name: str) -> list[str]:
+        code = DISTRICTS.get(name, " ")[-1].strip()
+        told = {1: [name] if labels == ["Bezirk"] else [f"{code} {name}".strip()], 2: [code, name]}
+        return [*(["de-sh"] if fixed else []), *told[len(labels)]]
 
     if place == "heading":
-        top = [*fixed, *labels, *(head for head in heads for _ in years)]
-        below = [*[""] * len(fixed + labels), *(form.format(year) for _ in heads for year in years)]
-        table = [top, below] if len(heads) > 1 else [[*fixed, *labels, *below[len(fixed + labels) :]]]
-        table += [[*area(n), *(number(h, n, y) for h in heads for y in years)] for n in DISTRICTS]
+        free = [""] * len(fixed + labels)
+        merged = draw(st.booleans())
+        top = [head if number == 0 or not merged else "" for head in heads for number in range(len(years))]
+        below = [form.format(year) for _ in heads for year in years]
+        table = [[*fixed, *labels, *top], [*free, *below]] if len(heads) > 1 else [[*fixed, *labels, *below]]
+        table += [[*start(name), *(figure(h, name, y) for h in heads for y in years)] for name in names]
     else:
-        column = ["Stand"] if place == "column" else []
-        table = [[*fixed, *labels, *column, *heads]]
-        table += [
-            [*area(n), *([form.format(year)] if column else []), *(number(h, n, year) for h in heads)]
-            for year in years
-            for n in DISTRICTS
-        ]
-    titles = draw(
-        st.lists(st.sampled_from(["Statistikstelle Musterstadt", "Meldung, vorläufig"]), max_size=2, unique=True)
-    )
+        stand = ["Stand"] if place == "column" else []
+        table = [[*fixed, *labels, *stand, *heads]]
+        for year in years:
+            when = [form.format(year)] if stand else []
+            table += [[*start(name), *when, *(figure(h, name, year) for h in heads)] for name in names]
+    titles = draw(st.lists(st.sampled_from(["Statistikstelle", "Meldung, vorläufig"]), max_size=2, unique=True))
     titles += [f"Fälle am {form.format(years[0])}"] if place == "title" else []
     lines = [[title] for title in titles] + [[] for _ in titles[:1] if draw(st.booleans())] + table
     lines += draw(st.sampled_from([[], [[], ["* geheim"]], [[], ["Quelle: Amt"], ["Erstellt von A. B."]]]))
     text = io.StringIO(newline="")
-    csv.writer(text, delimiter=mark).writerows(lines)
+    csv.writer(text, delimiter=mark, lineterminator=draw(st.sampled_from(["\n", "\r\n", "\r"]))).writerows(lines)
     name = f"faelle_{form.format(years[0])}.csv" if place == "name" else "faelle.csv"
-    return Made(name, text.getvalue().encode(encoding), cells)
+    return Made(name, text.getvalue().encode(encoding), figure.cells)
+
+
+class Figures:
+    """Draws the figures of a file and notes what they mean."""
+
+    def __init__(self, draw: st.DrawFn, names: dict[str, str], day: str, decimal: str) -> None:
+        self.draw, self.names, self.day, self.decimal = draw, names, day, decimal
+        self.grouped = draw(st.booleans())
+        self.cells: set[Cell] = set()
+
+    def __call__(self, head: str, area: str, year: int) -> str:
+        """Text of one cell."""
+        key = (self.names[area], self.day.format(year))
+        if area != "Südhang" and self.draw(st.integers(0, 9)) == 0:  # every column holds a number somewhere
+            self.cells.add((*key, None))
+            return self.draw(st.sampled_from(["*", ""]))
+        share = "Prozent" in head
+        whole = self.draw(st.integers(0, 1000 if share else 99_999))
+        self.cells.add((*key, whole / 10 if share else float(whole)))
+        text = f"{whole / 10:.1f}" if share else (f"{whole:,}" if self.grouped else str(whole))
+        return text.translate(str.maketrans(",.", ".,")) if self.decimal == "," else text
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -560,7 +564,7 @@ def test_any_clean_file_is_read_as_described(lasting: Path, template: Callable[[
     note(text)
     assert not [failure.sentence() for failure in findings.kept if failure.severity == "error"]
     read = pd.concat(frames)
-    assert set(read["status"]) <= {"value", "suppressed"}
+    assert set(read["status"]) <= {"value", "suppressed", "missing"}
     values = [None if pd.isna(value) else value for value in read["value"]]
     assert set(zip(read["area_id"], read["reference_date"].astype(str), values, strict=True)) == made.cells
 

@@ -476,6 +476,8 @@ def test_two_sheets_of_one_name_are_refused(tmp_path: Path) -> None:
     sheet = '<sheet name="A" sheetId="1" r:id="r1"/>'
     parts["xl/workbook.xml"] = str(parts["xl/workbook.xml"]).replace(sheet, sheet * 2)
     refused(archive(tmp_path / "a.xlsx", parts), "datei_lesbar", "zwei Blätter heißen »A«")
+    parts["xl/workbook.xml"] = str(parts["xl/workbook.xml"]).replace('name="A"', 'name="B"', 1)
+    refused(archive(tmp_path / "a.xlsx", parts), "datei_lesbar", "denselben Inhalt")
 
 
 # ---------------------------------------------------------------- other files
@@ -490,7 +492,7 @@ def test_two_sheets_of_one_name_are_refused(tmp_path: Path) -> None:
         ("a.xls", b"\xef\xbb\xbf <!-- x --><html><body><table>", "dateiart", "HTML-Tabelle (Webseite), obwohl"),
         ("a.xls", b"<TABLE BORDER=1><tr><td>1", "dateiart", "HTML-Tabelle"),
         ("a.xls", "<html><table>".encode("utf-16"), "dateiart", "HTML-Tabelle"),
-        ("a.xls", b'<?xml version="1.0"?><Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet">', "dateiart", "2003"),
+        ("a.xls", b'<?xml?><Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet">', "dateiart", "2003"),
         ("a.ods", b'<?xml version="1.0"?><office:document>', "dateiart", "in einer einzigen XML-Datei"),
         ("a.xls", b"MIME-Version: 1.0\r\n", "dateiart", "Webarchiv"),
         ("a.pdf", b"%PDF-1.7\n", "dateiart", "Die Datei ist ein PDF."),
@@ -660,9 +662,11 @@ def huge_files(folder: Path) -> dict[str, Path]:
     texts = struct.pack("<II", 1, 1) + struct.pack("<HB", 8000, 0) + b"x" * 8000
     labels = b"".join(record8(0x00FD, struct.pack("<HHHI", i % 65536, i // 65536, 0, 0)) for i in range(80_000))
     everywhere = 'table:number-columns-repeated="16384"'
-    broken = bytearray(workbook._container(xls_stream(b"")))
-    broken[4096 + 4 : 4096 + 8] = struct.pack("<I", 1)  # the directory's sector follows itself
-    (folder / "circle.xls").write_bytes(broken)
+    whole = workbook._container(xls_stream(b""))
+    # the directory's sector follows itself; the list of tables goes on in itself
+    (folder / "circle.xls").write_bytes(whole[: 4096 + 4] + struct.pack("<I", 1) + whole[4096 + 8 :])
+    again = whole[: 4096 + 4092] + struct.pack("<I", 0) + whole[4096 + 4096 :]
+    (folder / "circle2.xls").write_bytes(again[:68] + struct.pack("<I", 0) + again[72:])
     return {
         "far corner": xlsx(folder / "far.xlsx", far),
         "count of texts": xlsx(folder / "sst.xlsx", one, strings=f"{announced}<si><t>a</t></si></sst>"),
@@ -675,6 +679,7 @@ def huge_files(folder: Path) -> dict[str, Path]:
         "xls, one text in all cells": xls(folder / "text.xls", labels, book=record8(0x00FC, texts)),
         "xls, far corner": xls(folder / "far.xls", number8(65535, 65535, 1.0)),
         "xls, circle": folder / "circle.xls",
+        "xls, circle of tables": folder / "circle2.xls",
         "xlsb, far row": xlsb(folder / "far.xlsb", row12(0xFFFFFFF0) + cell12(5, 0, bytes(8))),
         "xlsb, far column": xlsb(folder / "wide.xlsb", row12(0) + cell12(5, 0xFFFFFFF0, bytes(8))),
         "xlsb, far corner": xlsb(folder / "corner.xlsb", row12(1048575) + cell12(5, 16383, bytes(8))),
@@ -713,6 +718,35 @@ def test_a_far_cell_is_named(tmp_path: Path) -> None:
     refused(xls(path, number8(65535, 999, 1.0)), "datei_zu_gross", "Blatt »A«", "ALL65536")
     far = table(row(empty(16384), repeated=9999), row(empty(9999), number("1")), name="O")
     refused(ods(path, far), "datei_zu_gross", "Blatt »O«", "NTP10000")
+
+
+def test_limits_within_a_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a"
+    long = "x" * (workbook.CELL_CHARACTERS + 1)
+    content = f'<row r="1"><c r="B1" t="inlineStr"><is><t>{long}</t></is></c></row>'
+    refused(xlsx(path, content), "datei_lesbar", "Spalte B", "überlang")
+    monkeypatch.setattr(workbook, "_PLACES", 2)
+    errors = "".join(f'<c r="{letter}1" t="e"><v>#N/A</v></c>' for letter in "ABC")
+    refused(xlsx(path, f'<row r="1">{errors}</row>'), "datei_zu_gross", "Fehlerwerte")
+    refused(
+        xlsx(path, "", around='<mergeCells><mergeCell ref="A1:B1"/></mergeCells>' * 3), "datei_zu_gross", "verbundene"
+    )
+
+
+def test_sheets_that_are_read_at_once_are_limited_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workbook, "SHEET_CELLS", 10)
+    six = row(*[number("1")] * 6)
+    assert read(ods(tmp_path / "a.ods", table(six)))[0]
+    refused(ods(tmp_path / "a.ods", table(six) + table(six, name="B")), "datei_zu_gross", "zusammen mehr als 10")
+    sheet = begin8(16) + number8(0, 5, 1.0) + END8
+    first = len(begin8(5)) + 2 * 13 + len(END8)
+    listed = [
+        record8(0x0085, struct.pack("<IBBBBc", place, 0, 0, 1, 0, name))
+        for place, name in ((first, b"A"), (first + len(sheet), b"B"))
+    ]
+    path = tmp_path / "a.xls"
+    path.write_bytes(workbook._container(begin8(5) + b"".join(listed) + END8 + sheet * 2))
+    refused(path, "datei_zu_gross", "zusammen mehr als 10")
 
 
 def test_no_damage_escapes_as_an_exception(tmp_path: Path, foreign_xls: Path) -> None:
@@ -895,13 +929,14 @@ def test_ods_errors_formulas_and_texts_that_would_get_lost(tmp_path: Path) -> No
         "<table:table-cell><text:p>nur Text</text:p></table:table-cell>",
         f'<table:table-cell office:value-type="string">{note}<text:p>Wert</text:p></table:table-cell>',
         f"<table:table-cell>{note}</table:table-cell>",
+        f"<table:table-cell {error}/>",
         '<table:table-cell table:formula="of:=1+1"/>',
     )
     path = ods(tmp_path / "a.ods", table(row(empty(2)), row(*cells)))
     rows, findings = read(path)
-    assert rows["A"][1] == ["5", "#DIV/0!", "Err:502", "nur Text", "Wert", "", workbook.NO_VALUE]
-    assert [(f.rule, f.line, f.column) for f in findings.kept] == [("formel", 2, 1), ("datei_lesbar", 2, 7)]
-    assert "4 Zellen" in findings.kept[0].message
+    assert rows["A"][1] == ["5", "#DIV/0!", "Err:502", "nur Text", "Wert", "", "#N/A", workbook.NO_VALUE]
+    assert [(f.rule, f.line, f.column) for f in findings.kept] == [("formel", 2, 1), ("datei_lesbar", 2, 8)]
+    assert "5 Zellen" in findings.kept[0].message
 
 
 def test_ods_hidden_sheets_and_caches_of_other_files(tmp_path: Path) -> None:
@@ -970,7 +1005,8 @@ def test_xls_formulas(tmp_path: Path) -> None:
 
 
 def test_xls_chart_within_a_sheet_does_not_overwrite_cells(tmp_path: Path) -> None:
-    chart = begin8(32) + number8(0, 0, 99.0) + END8
+    error = record8(0x0205, struct.pack("<HHHBB", 0, 0, 0, 0x2A, 1))
+    chart = begin8(32) + number8(0, 0, 99.0) + error + number8(9, 9, 99.0) + END8
     after = record8(0x00E5, struct.pack("<5H", 1, 0, 1, 0, 0))
     path = xls(tmp_path / "a.xls", number8(0, 0, 1.0) + number8(1, 0, 2.0) + chart + after)
     assert read(path)[0]["A"] == [["1"], ["2"]]
@@ -985,6 +1021,13 @@ def test_xls_texts_that_go_on_in_the_next_record(tmp_path: Path) -> None:
     texts += record8(0x003C, b"\x01" + "äöü".encode("utf-16-le"))
     cells = b"".join(record8(0x00FD, struct.pack("<HHHI", 0, column, 0, column)) for column in (0, 1))
     assert read(xls(tmp_path / "a.xls", cells, book=texts))[0]["A"] == [["bunt", "abcäöü"]]
+    counts = struct.pack("<II", 3, 3)
+    wide_half = b"\x01" + "äöü".encode("utf-16-le")
+    assert list(workbook._lengths8([counts + rich + split, wide_half + split, b"\0def"])) == [4, 6, 6]
+    torn = xls(
+        tmp_path / "a.xls", b"", book=record8(0x00FC, struct.pack("<II", 1, 1) + struct.pack("<HB", 4, 1) + b"abc")
+    )
+    refused(torn, "datei_lesbar", "zerrissen")
 
 
 def test_xls_links_and_odd_places(tmp_path: Path) -> None:

@@ -255,6 +255,8 @@ def _contract_result(state: SourceState) -> dg.AssetCheckResult:
     for delivery in state.unsettled:
         for failure in state.verdicts[delivery.delivery_id].failures:
             rules[failure["rule"]] = rules.get(failure["rule"], 0) + 1
+    if state.refused:
+        rules["eingang_lesbar"] = len(state.refused)
     if state.missed:
         rules["termin_eingehalten"] = 1
     lines = ["| Regel | Beanstandungen |", "| --- | --- |", *[f"| {rule} | {n} |" for rule, n in sorted(rules.items())]]

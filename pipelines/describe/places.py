@@ -25,6 +25,7 @@ _NO_AREA = re.compile(
     r"merkmal|kennzahl|indikator|variable|kategorie|gruppe|art\b|quelle|herkunft|bemerkung|hinweis|seite|status",
     re.IGNORECASE,
 )
+_LEVEL_HEADING = re.compile(r"ebene|level|gliederung", re.IGNORECASE)
 _NUMBER_HEADING = re.compile(
     r"nummer|\bnr|nr\b|_nr|kennziffer|schl(ü|ue)ssel|kennung|ags|lor|^id$|_id$|code", re.IGNORECASE
 )
@@ -61,10 +62,12 @@ class Names:
         """Index names and numbers at every level, whenever they were valid."""
         self.directory = directory
         self.named: dict[str, set[str]] = defaultdict(set)
+        self.areas: dict[str, list[Area]] = defaultdict(list)
         self.numbered: dict[tuple[str, str], Area] = {}
         for area in directory.areas.values():
             for name in (area.name, *area.aliases):
                 self.named[plain(name)].add(area.level)
+                self.areas[plain(name)].append(area)
             if area.number:
                 self.numbered[area.level, plain_number(area.number)] = area
 
@@ -79,6 +82,7 @@ def find_places(grid: Grid, time: Time, project: Project, names: Names, notes: N
     """Which columns name the area, as far as the project's areas tell; else a guess by heading, with a doubt."""
     free = [c for c in grid.columns if c.counts and c is not time.column and c.index not in time.headings]
     free = [c for c in free if c not in time.others]
+    _areas_across(grid, names, notes)
     by_name, pattern = _name_column(free, names)
     by_id = next((c for c in free if c.share(lambda text: text in names.directory.areas) > 0.5), None)
     number = _number_column(free, by_name, pattern, names)
@@ -166,16 +170,20 @@ def _numbered(column: Column, level: str, names: Names) -> float:
 
 
 def _agreeing(column: Column, by_name: Column, names: Names) -> float:
-    """Share of the recognised rows whose number is the one of the named area."""
-    pairs = Counter(zip(by_name.texts, column.texts, strict=True))
+    """Share of the recognised rows whose number is the one of the named area.
+
+    A heading that does not speak of numbers needs more of them: figures may be small numbers, too.
+    """
     total = fitting = 0
-    for (name, number), rows in pairs.items():
-        levels = names.named.get(plain(name), set())
-        if levels and number:
-            total += rows
-            found = (names.numbered.get((level, plain_number(number))) for level in levels)
-            fitting += rows if any(area and plain(name) in _spellings(area) for area in found) else 0
-    return fitting / total if total else 0.0
+    found: set[str] = set()
+    for (name, number), rows in Counter(zip(by_name.texts, column.texts, strict=True)).items():
+        areas = [area for area in names.areas.get(plain(name), []) if area.number]
+        total += rows if areas else 0
+        if any(plain_number(number) == plain_number(area.number) for area in areas):
+            fitting += rows
+            found.add(number)
+    least = 1 if _NUMBER_HEADING.search(column.name) else 5
+    return fitting / total if total and len(found) >= least else 0.0
 
 
 def _spellings(area: Area) -> set[str]:
@@ -278,6 +286,8 @@ def _level_column(
     for column in free:
         if column in place.columns or not 2 <= len(column.counts) <= 2 * len(hits) + 3 or not column.name:
             continue
+        if column.figures >= 0.5 and not _LEVEL_HEADING.search(column.name):
+            continue
         levels, covered = {}, 0
         for text in column.counts:
             rows = {row for row, cell in enumerate(column.texts) if cell == text} & everything
@@ -348,6 +358,15 @@ def _sum_line(grid: Grid, row: int, given: _Given, place: Place, notes: Notes) -
 
 def _distinct(place: Place) -> int:
     return len({area.area_id for area in place.areas if area})
+
+
+def _areas_across(grid: Grid, names: Names, notes: Notes) -> None:
+    """Areas as headings of columns: such a table would have to be turned."""
+    across = [column.name for column in grid.columns if column.figures > 0.5 and names.is_area(column.name)]
+    if len(across) > 1:
+        listed = ", ".join(f"»{shown(name, 30)}«" for name in across[:4])
+        text = f"Die Gebiete stehen nebeneinander in den Überschriften ({listed}); gelesen werden sie nur untereinander"
+        notes.doubt("area", f"{text}. Diese Beschreibung passt nicht; bitte das Amt um die gedrehte Tabelle bitten")
 
 
 def _one_area(grid: Grid, column: Column, names: Names, notes: Notes) -> Place:

@@ -48,14 +48,15 @@ class _Profile:
     """Number of figures in an ordinary row."""
 
     @classmethod
-    def of(cls, rows: Sequence[Row]) -> _Profile:
+    def of(cls, rows: Sequence[Row], years: bool) -> _Profile:
+        """Look at all rows; with `years`, what looks like a bare year may be a figure."""
         filled: Counter[int] = Counter()
         figures: Counter[int] = Counter()
         periods: Counter[int] = Counter()
         for row in rows:
             for column, text in _filled(row):
                 filled[column] += 1
-                kind = period_type(text) or dateish(text)
+                kind = dateish(text) or (period_type(text) or "") not in ("", "kalenderjahr" if years else "")
                 periods[column] += bool(kind)
                 figures[column] += not kind and (numberish(text) or sign(text) is not None)
         numbers = {c for c, n in figures.items() if n >= 0.3 * filled[c] and periods[c] < 0.8 * filled[c]}
@@ -75,10 +76,17 @@ def find_shape(sheet: Sheet, is_area: Callable[[str], bool], notes: Notes) -> Sh
         is_area: whether a text names an area of the project (such a row is data even without figures).
         notes: takes the doubts.
     """
-    profile = _Profile.of(sheet.rows)
-    first = next((i for i in range(len(sheet.rows)) if _is_data(sheet.rows, i, profile)), None)
-    if first is None:
+    for years in (False, True):
+        profile = _Profile.of(sheet.rows, years)
+        if any(_is_data(sheet.rows, i, profile) for i in range(len(sheet.rows))):
+            break
+    else:
         return None
+    first = next(
+        i
+        for i in range(len(sheet.rows))
+        if _is_data(sheet.rows, i, profile) or _is_gap(sheet.rows, i, profile, is_area)
+    )
     counted = _counts_columns(sheet.rows[first])
     begin = first + 1 if counted else first
     heading = _heading(sheet, first)
@@ -125,6 +133,12 @@ def _is_data(rows: Sequence[Row], index: int, profile: _Profile) -> bool:
     above = next((r for r in reversed(rows[:index]) if not r.blank()), None)
     labels = [column for column, _ in _filled(row) if column not in profile.numbers]
     return above is not None and len(_filled(above)) >= len(_filled(row)) and bool(labels)
+
+
+def _is_gap(rows: Sequence[Row], index: int, profile: _Profile, is_area: Callable[[str], bool]) -> bool:
+    """Whether a line under a heading names an area whose figures are all missing."""
+    labels = [text for column, text in _filled(rows[index]) if column not in profile.numbers]
+    return any(map(is_area, labels)) and any(len(_filled(row)) > 1 for row in rows[:index])
 
 
 def _counts_columns(row: Row) -> bool:

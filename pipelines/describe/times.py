@@ -105,18 +105,24 @@ def _dated_part(column: Column) -> str | None:
 
 
 def _time_columns(grid: Grid, dated: dict[int, str]) -> list[Column]:
-    """Columns whose cells are periods, the most probable first."""
-    found = []
+    """Columns whose cells are periods, the most probable first.
+
+    Bare years under a heading that does not speak of time are figures, unless nothing else tells the period.
+    """
+    found, doubtful = [], []
     for column in grid.columns:
         if column.index in dated or not column.counts:
             continue
         days = column.share(lambda text: dateish(text) or period_type(text) in ("stichtag", "schuljahr"))
         years = column.share(lambda text: period_type(text) == "kalenderjahr")
         named = bool(_HEADING.search(column.name))
-        if days + years < 0.8 or not (days or named or _repeats(column, grid)):
+        if days + years < 0.8:
             continue
         export = bool(_OF_THE_EXPORT.search(column.name))
-        found.append(((not export, named, days >= years, len(column.counts) > 1, -column.index), column))
+        rank = (not export, named, days >= years, len(column.counts) > 1, -column.index)
+        (found if days or named else doubtful).append((rank, column))
+    if not found and not dated:
+        found = [(rank, column) for rank, column in doubtful if _repeats(column, grid)]
     return [column for _, column in sorted(found, key=lambda entry: entry[0], reverse=True)]
 
 

@@ -20,6 +20,7 @@ from pipelines.history import RECEIPT, DamagedArchive, Delivery, History
 from pipelines.intake.report import kind_of, newest_in_force, write_answer
 from pipelines.intake.run import SourceState, judge_all
 from pipelines.paths import Paths
+from pipelines.plaintext import printable
 from pipelines.progress import Voice
 from pipelines.project import ConfigError, Project, load_project
 from pipelines.reply.case import Case
@@ -182,10 +183,13 @@ def _notes(case: Case, known: Delivery | None) -> list[str]:
     """What is to be said besides the findings."""
     notes = []
     source = case.source
-    if not source.takes(case.name) or case.name.startswith((".", "~$")):
-        notes.append(
-            f"Unter dem Namen »{case.name}« würde die Datei nicht angenommen: {source.id} nimmt »{source.file_pattern}«"
-        )
+    not_taken = f"Unter dem Namen »{case.name}« würde die Datei nicht angenommen"
+    if not source.takes(case.name):
+        notes.append(f"{not_taken}: {source.id} nimmt »{source.file_pattern}«")
+    elif case.name.startswith((".", "~$")):
+        notes.append(f"{not_taken}: so beginnen versteckte und Sperrdateien")
+    elif printable(case.name) != case.name:
+        notes.append(f"{not_taken}: er enthält Steuerzeichen oder ist nicht in UTF-8")
     if known is not None:
         decided = {"accepted": "angenommen", "rejected": "zurückgewiesen"}.get(
             str(known.decision), "noch nicht geprüft"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import datetime as dt
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -244,38 +245,42 @@ class Judge:
     def _complete(self, con: duckdb.DuckDBPyConnection) -> None:
         if not self.source.contract.complete:
             return
-        dates = [row[0] for row in con.execute("SELECT DISTINCT reference_date FROM reading").fetchall()]
-        expected = [
-            {"area_level": level, "reference_date": date, "area_id": area_id}
-            for level, areas in self.source.contract.complete.items()
-            for date in dates
-            for area_id in self._expected(level, areas, date)
-        ]
-        names = ["area_level", "reference_date", "area_id"]
-        con.register("expected", pa.Table.from_pylist(expected, pa.schema([READING.field(name) for name in names])))
+        names = ["area_level", "area_id", "valid_from", "valid_to"]
+        schema = pa.schema([(name, pa.date32() if name.startswith("valid") else pa.string()) for name in names])
+        expected = [dict(zip(names, entry, strict=True)) for entry in self._expected()]
+        con.register("expected", pa.Table.from_pylist(expected, schema))
         rows = con.execute(
             """
-            SELECT e.area_level, r.period, r.measure_id, list(DISTINCT e.area_id ORDER BY e.area_id) AS missing
+            SELECT e.area_level, r.period, r.measure_id, list(DISTINCT e.area_id ORDER BY e.area_id) AS missing,
+                count(*) OVER () AS total
             FROM (SELECT DISTINCT measure_id, category, reference_date, period FROM reading) r
-            JOIN expected e ON e.reference_date = r.reference_date
+            JOIN expected e ON r.reference_date BETWEEN e.valid_from AND e.valid_to
             LEFT JOIN reading x ON x.measure_id = r.measure_id AND x.category = r.category
                 AND x.reference_date = r.reference_date AND x.area_id = e.area_id
             WHERE x.area_id IS NULL
             GROUP BY e.area_level, r.period, r.measure_id
             ORDER BY r.period, e.area_level, r.measure_id
-            """
+            LIMIT $most
+            """,
+            {"most": KEEP},
         ).fetchall()
-        for level, period, measure, missing in rows:
+        for level, period, measure, missing, _ in rows:
             listed = ", ".join(self.directory.areas[area_id].name for area_id in missing)
             title = self.measures[measure].title.de
             count = f"fehlt 1 Gebiet: {listed}" if len(missing) == 1 else f"fehlen {len(missing)} Gebiete: {listed}"
             message = f"{title} zum {period}: auf der Ebene {level} {count}"
             self.findings.add("gebiete_vollstaendig", message, "alle Gebiete der Ebene in jedem Zeitraum", value=period)
+        self.findings.more("gebiete_vollstaendig", _not_listed(rows))
 
-    def _expected(self, level: str, areas: str | list[str], date: dt.date) -> list[str]:
-        if isinstance(areas, list):
-            return areas
-        return [area.area_id for area in self.directory.of_level(level, date)]
+    def _expected(self) -> Iterator[tuple[str, str, dt.date, dt.date]]:
+        """Level, area and the days on which it must be there."""
+        for level, listed in self.source.contract.complete.items():
+            if isinstance(listed, list):
+                yield from ((level, area_id, dt.date.min, dt.date.max) for area_id in listed)
+            else:
+                for area in self.directory.areas.values():
+                    if area.level == level:
+                        yield level, area.area_id, area.valid_from or dt.date.min, area.valid_to or dt.date.max
 
     def _pairs(self) -> list[NotAbove]:
         """Declared pairs, and each category of a split against its delivered total."""
@@ -290,16 +295,17 @@ class Judge:
         rows = con.execute(
             """
             SELECT p.area_id, p.period, p.value, w.value, p.line, p."column", p.column_name, w.column_name, p.read_text,
-                p.sheet
+                p.sheet, count(*) OVER () AS total
             FROM reading p
             JOIN reading w ON w.area_id = p.area_id AND w.reference_date = p.reference_date
                 AND w.measure_id = $than AND w.category = $than_category
             WHERE p.measure_id = $measure AND p.category = $category AND p.value > w.value
             ORDER BY p.sheet, p.line, p."column"
+            LIMIT $most
             """,
-            pair.model_dump(),
+            {**pair.model_dump(), "most": KEEP},
         ).fetchall()
-        for area_id, period, value, whole, line, column, name, whole_name, text, sheet in rows:
+        for area_id, period, value, whole, line, column, name, whole_name, text, sheet, _ in rows:
             area = self.directory.areas[area_id].name
             message = f"{area} zum {period}: {german(value)} ist mehr als {german(whole)} in »{shown(whole_name)}«"
             self.findings.add(
@@ -312,6 +318,7 @@ class Judge:
                 value=text,
                 sheet=sheet,
             )
+        self.findings.more("teil_nicht_ueber_ganzem", _not_listed(rows))
 
 
 _ARRIVED = """
@@ -331,6 +338,11 @@ def _arrived(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     cursor = con.execute(_ARRIVED)
     names = [column[0] for column in cursor.description or []]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _not_listed(rows: list[tuple[Any, ...]]) -> int:
+    """Rows of a query beyond those that were fetched; the last column holds the number of all."""
+    return int(rows[0][-1]) - len(rows) if rows else 0
 
 
 def _after(dates: pd.Series, newest: dt.date) -> list[bool]:

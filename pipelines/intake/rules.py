@@ -86,3 +86,9 @@ _ALL = [
 
 RULES: dict[str, Rule] = {rule.id: rule for rule in _ALL}
 """All rules by id, in the order of the list."""
+ALWAYS_ERRORS = {
+    "datei_leer", "dateiart", "datei_lesbar", "datei_zu_gross", "zeichensatz", "umlaute", "trennzeichen", "dateiname",
+    "blatt_fehlt", "titel_fehlt", "spalte_fehlt", "spalte_doppelt", "zeile_zu_lang", "zeile_zu_kurz", "gebiet_bekannt",
+    "zeitangabe_lesbar", "herkunft_bekannt", "merkmal_bekannt", "zelle_lesbar", "berichtigung", "schluessel_eindeutig",
+}  # fmt: skip
+"""Rules that no source can weaken: where they are broken a figure was not read, or it is not clear which one counts."""

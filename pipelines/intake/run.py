@@ -325,10 +325,8 @@ def judge(
 
 
 def _comparison(project: Project, source: Source, reading: Path, context: Context) -> Findings:
-    try:
-        from pipelines.intake.comparison import compare
-    except ImportError:  # TEMP
-        return Findings()
+    from pipelines.intake.comparison import compare  # DuckDB loads only when there is something to compare
+
     findings = Findings(source.contract.severity)
     compare(reading, source, project.measures, project.directory, findings, context.earlier, context.others)
     return findings

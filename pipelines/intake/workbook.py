@@ -930,9 +930,7 @@ def _xlsb(archive: _Archive, main: str, wanted: Callable[[str], bool]) -> _Book:
 def _lengths12(records: Iterator[tuple[int, memoryview]]) -> array[int]:
     lengths = array("L")
     for kind, data in records:
-        if kind == 159:  # BrtBeginSst: calamine sets memory aside for as many texts as are announced
-            _not_more(max(struct.unpack_from("<II", data)))
-        elif kind == 19:  # BrtSSTItem
+        if kind == 19:  # BrtSSTItem
             lengths.append(struct.unpack_from("<I", data, 1)[0])
     return lengths
 
@@ -1195,7 +1193,7 @@ def _container(stream: bytes) -> bytes:
 
 # ---------------------------------------------------------------- xls: the stream (MS-XLS)
 
-_BOF, _EOF, _CONTINUE, _NOTHING = 0x0809, 0x000A, 0x003C, 0x7FFF
+_BOF, _EOF, _CONTINUE = 0x0809, 0x000A, 0x003C
 _CELLS8 = {
     0x0006,  # Formula
     0x00BD,  # MulRk
@@ -1304,9 +1302,8 @@ class _Sheet8:
         """Look at all records; where the sheet ends."""
         for kind, at, length, depth in _records8(self.stream, self.place):
             if depth > 1:
-                # A chart within the sheet holds cells of its own, which calamine takes for the sheet's.
-                struct.pack_into("<H", self.stream, at - 4, _NOTHING)
-            elif kind == 0x0200:  # Dimensions: calamine sets memory aside for what is announced here
+                continue  # a chart within the sheet has cells of its own
+            if kind == 0x0200:  # Dimensions: calamine sets memory aside for what is announced here
                 self.stream[at : at + length] = bytes(length)
             elif kind == 0x005E:  # Uncalced
                 self.stale = True
@@ -1361,11 +1358,8 @@ def _lengths8(pieces: list[bytes]) -> array[int]:
     if not pieces:
         return lengths
     (count,) = struct.unpack_from("<I", pieces[0], 4)
-    _not_more(count)
     texts = _Pieces(pieces)
     texts.skip(8)
-    if count > sum(map(len, pieces)) // 3:
-        raise _damaged("die Liste der Texte ist unvollständig")
     for _ in range(count):
         lengths.append(texts.text())
     return lengths

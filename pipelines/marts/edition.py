@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines.files import quoted, sha256_file, sha256_text
+from pipelines.files import TEMPORARY, quoted, sha256_file, sha256_text
 from pipelines.marts.inputs import OBSERVATION_IN, input_tables
 from pipelines.marts.models import Model, Models
 from pipelines.project import Project
@@ -64,7 +64,10 @@ def build_edition(
     """
     for leftover in (target, target.with_name(target.name + ".wal")):
         leftover.unlink(missing_ok=True)
-    with duckdb.connect() as con:
+    with (
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=TEMPORARY) as scratch,
+        duckdb.connect(config={"temp_directory": f"{scratch}/ausgelagert"}) as con,
+    ):
         con.execute(f"ATTACH '{quoted(target)}' AS {FILE} (STORAGE_VERSION '{STORAGE_VERSION}')")
         for schema in ("mart", "meta", "api"):
             con.execute(f"CREATE SCHEMA {FILE}.{schema}")
@@ -73,6 +76,7 @@ def build_edition(
             con.register(f"{name}_arrow", table)
             con.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM {name}_arrow")
         con.execute(f"CREATE TEMP VIEW {OBSERVATION_IN} AS SELECT * FROM read_parquet('{quoted(observation)}')")
+        _close(con, [observation], scratch)
         edition = Edition(target, "")
         for model in models.order:
             edition.rows[model.mart.id] = _build_table(con, model)
@@ -85,7 +89,7 @@ def build_edition(
         }
         for name, rows in {**meta, **fixed}.items():
             _fill(con, models, name, _judged(rows, edition) if name == "check_result" else rows)
-        edition.content_hash = _content_hash(con, models)
+        edition.content_hash = _content_hash(con, models, Path(scratch))
         _fill(con, models, "release", [(release_id, edition.content_hash, commit, models.project.rules)])
         con.execute("BEGIN")  # hundreds of small statements: one write instead of one each
         for model in _api_order(models):
@@ -225,18 +229,27 @@ def _comment(con: duckdb.DuckDBPyConnection, models: Models) -> None:
             con.execute(f"COMMENT ON COLUMN {mart.id}.{column} IS {_literal(details.de)}")
 
 
-def _content_hash(con: duckdb.DuckDBPyConnection, models: Models) -> str:
+def _close(con: duckdb.DuckDBPyConnection, files: list[Path], folder: str) -> None:
+    """From here on the session reaches no other file, whatever the SQL of a mart, view or macro says."""
+    allowed = ", ".join(f"'{quoted(file)}'" for file in files)
+    con.execute(f"SET allowed_paths = [{allowed}]")
+    con.execute(f"SET allowed_directories = ['{quoted(Path(folder))}']")
+    con.execute("SET enable_external_access = false")
+    con.execute("SET lock_configuration = true")
+
+
+def _content_hash(con: duckdb.DuckDBPyConnection, models: Models, folder: Path) -> str:
     """Hash over sorted Parquet of all tables that figures or their meaning stand in, the SQL of views, and the feed.
 
     What changes without the figures changing (deliveries, check results, the release's own row) is no part of it.
     """
     tables = [m.name for m in models.order] + ["meta.column_lineage", "meta.data_dictionary"]
     parts = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in sorted(tables):
-            file = Path(folder, name)
-            con.execute(f"COPY (SELECT * FROM {FILE}.{name} ORDER BY ALL) TO '{quoted(file)}' (FORMAT parquet)")
-            parts += [name, sha256_file(file)]
+    for name in sorted(tables):
+        file = folder / name
+        con.execute(f"COPY (SELECT * FROM {FILE}.{name} ORDER BY ALL) TO '{quoted(file)}' (FORMAT parquet)")
+        parts += [name, sha256_file(file)]
+        file.unlink()
     for model in models.of_schema("api"):
         parts += [model.name, model.sql or ""]
     return sha256_text(*parts, *_declared_in_feed(models.project))

@@ -8,7 +8,8 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import StrictUndefined
+from jinja2.sandbox import SandboxedEnvironment
 
 from pipelines.files import read_json, sha256_text, write_json
 from pipelines.marts.inputs import OBSERVATION_IN, input_tables
@@ -44,7 +45,7 @@ class Models:
             ConfigError: a template or a statement is not valid, or tables depend on each other in a circle.
         """
         self.project = project
-        environment = Environment(undefined=StrictUndefined, keep_trailing_newline=False)
+        environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
         self.all = {}
         for name, mart in project.marts.items():
             text = project.sql(mart)

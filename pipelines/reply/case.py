@@ -14,7 +14,7 @@ from pipelines.history import Delivery
 from pipelines.intake.verdict import Verdict
 from pipelines.project import Project
 from pipelines.reply.points import Section, sections
-from pipelines.reply.words import count, findings_words, period_words, visible
+from pipelines.reply.words import count, findings_words, outside_quotes, period_words, visible
 from schemas.documents import Source
 
 Kind = Literal["rejected", "lost", "contradicting", "noted", "clean"]
@@ -81,17 +81,20 @@ class Case:
 
     def words(self, text: str) -> str:
         """A sentence of the intake as the sender reads it: no ids, no YAML, nothing invisible."""
-        return _YAML.sub("", self.inner_words(text)).strip()
+        return outside_quotes(self.inner_words(text), lambda part: _YAML.sub("", part)).strip()
 
     def inner_words(self, text: str) -> str:
         """The same for the data team, who know the YAML."""
-        for level in self.project.areas.levels:
-            text = text.replace(f"auf der Ebene {level.id} ", f"auf der Ebene {level.title.de} ")
+        return visible(outside_quotes(text, self._titles))
+
+    def _titles(self, text: str) -> str:
+        """Text in which levels are called by their titles."""
         known = {level.id: level.title.de for level in self.project.areas.levels}
+        for level, title in known.items():
+            text = text.replace(f"auf der Ebene {level} ", f"auf der Ebene {title} ")
         either = "|".join(map(re.escape, known))
         pattern = rf"\(((?:{either})(?: oder (?:{either}))*)\)"
-        text = re.sub(pattern, lambda m: f"({' oder '.join(known[part] for part in m[1].split(' oder '))})", text)
-        return visible(text)
+        return re.sub(pattern, lambda m: f"({' oder '.join(known[part] for part in m[1].split(' oder '))})", text)
 
     # ------------------------------------------------------------ what happened
 

@@ -125,9 +125,11 @@ def _chosen(section: Section) -> dict[str, list[_Wanted]]:
     chosen: dict[str, list[_Wanted]] = {}
     total = 0
     for point in section.points:
+        if total >= ROWS_OF_SECTION:
+            break
         lines = [line for first, last in point.ranges for line in range(first, min(last, first + ROWS_OF_POINT) + 1)]
         number = sum(last - first + 1 for first, last in point.ranges)
-        shown = lines[: min(ROWS_OF_POINT, max(1, ROWS_OF_SECTION - total))] if total < ROWS_OF_SECTION else []
+        shown = lines[: min(ROWS_OF_POINT, ROWS_OF_SECTION - total)]
         total += len(shown)
         entries = chosen.setdefault(point.sheet, []) if shown else []
         entries += [_Wanted(line, (point,)) for line in shown]

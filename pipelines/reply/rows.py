@@ -101,10 +101,10 @@ def _one_sheet(source: Source, sheet: str, rows: Iterator[Row], merged: Merged, 
             if row.line >= last:
                 return
 
-    headings = found.headings.setdefault(sheet, [])
-    for table in cut(kept(), shape, Findings(), merged=merged, sheet=sheet):
+    headings, looked_at = found.headings.setdefault(sheet, []), kept()
+    for table in cut(looked_at, shape, Findings(), merged=merged, sheet=sheet):
         headings.append(Heading(table.line - shape.header_rows + 1, table.line, table.heads))
-        for _ in table.rows:
+        for _ in table.rows if shape.title else looked_at:  # without titles there is no second table to look for
             pass
 
 

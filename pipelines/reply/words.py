@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 _SIGNS = {"\t": "⇥", "\n": "↵", "\r": "↵", "\u2028": "↵", "\u2029": "↵", "\u00a0": "⍽", "\u202f": "⍽"}
 LEGEND = {
@@ -131,8 +131,12 @@ def period_words(key: str, kind: str) -> str:
 
 def german_dates(text: str) -> str:
     """Text with days written as 31.12.2023; what stands in quotation marks is left as it arrived."""
-    parts = _QUOTED.split(text)
-    return "".join(part if part.startswith("»") else _plain_dates(part) for part in parts)
+    return outside_quotes(text, _plain_dates)
+
+
+def outside_quotes(text: str, change: Callable[[str], str]) -> str:
+    """Text changed but for what stands in »quotation marks«: that is the sender's."""
+    return "".join(part if part.startswith("»") else change(part) for part in _QUOTED.split(text))
 
 
 def _plain_dates(text: str) -> str:
