@@ -160,7 +160,7 @@ class Project:
 def _code_rules() -> str:
     """Hash over the code that reads and checks deliveries, as it was when this process first asked."""
     here = Path(__file__).resolve().parent
-    intake, schemas = sorted((here / "intake").glob("*.py")), sorted((here.parent / "schemas").glob("*.py"))
+    intake, schemas = sorted((here / "intake").rglob("*.py")), sorted((here.parent / "schemas").glob("*.py"))
     files = [path for path in intake if path.name not in _NO_RULES] + [here / "areas.py", here / "periods.py", *schemas]
     return sha256_text(*[sha256_file(path) for path in files])
 

@@ -373,6 +373,18 @@ def test_the_end_of_a_wide_table_is_found_too(project: Path) -> None:
     assert row[:7] == ["2", "…", "1", "Altstadt", "31.12.2023", "120", "x"]
 
 
+def test_findings_without_a_column_show_the_figures(project: Path) -> None:
+    edit(project, lambda source: source["layout"].update(ignore=["w*"]))
+    wide = ";".join(f"w{n}" for n in range(30))
+    loaded, state = taken(project, table(*[f"{wide};{row}" for row in GOOD], head=f"{wide};{HEAD}"))
+    verdict = verdict_of(("block_wiederholt", "Die Zahlen stehen schon in Zeilen 4 bis 9", {"line": 2, "last_line": 3}))
+    write_report(loaded, loaded.sources["beispiel"], state.deliveries[0], verdict)
+    rows = [row[:7] for row in Answer(loaded, state.deliveries[0]).page.rows]
+    assert [row for row in rows if row[0] in "234"] == [
+        [str(line), "…", *row.split(";")] for line, row in enumerate(GOOD, 2)
+    ], "line 4 to compare"
+
+
 def test_missing_and_surplus_cells_are_shown(project: Path) -> None:
     found = answer(project, table(*GOOD, "1;Altstadt;31.12.2022;120", "1;Altstadt;31.12.2021;120;2400;zu viel"))
     assert found.page.marked == ["zu viel", "(fehlt)"]

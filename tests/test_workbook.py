@@ -495,6 +495,7 @@ def test_two_sheets_of_one_name_are_refused(tmp_path: Path) -> None:
         ("a.xls", b'<?xml?><Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet">', "dateiart", "2003"),
         ("a.ods", b'<?xml version="1.0"?><office:document>', "dateiart", "in einer einzigen XML-Datei"),
         ("a.xls", b"MIME-Version: 1.0\r\n", "dateiart", "Webarchiv"),
+        ("a.xls", b"<!---->" * 500, "dateiart", "Textdatei"),
         ("a.pdf", b"%PDF-1.7\n", "dateiart", "Die Datei ist ein PDF."),
         ("a.xls", b"\t\x08\x08\x00\x00\x05\x05\x00", "dateiart", "vor Excel 5"),
         ("a.xlsx", bytes(5000), "dateiart", "keine Arbeitsmappe"),

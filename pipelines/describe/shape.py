@@ -131,7 +131,7 @@ def _is_data(rows: Sequence[Row], index: int, profile: _Profile) -> bool:
     if not all(period_type(text) == "kalenderjahr" or dateish(text) for text in figures):
         return True
     above = next((r for r in reversed(rows[:index]) if not r.blank()), None)
-    labels = [column for column, _ in _filled(row) if column not in profile.numbers]
+    labels = [t for column, t in _filled(row) if column not in profile.numbers and not (period_type(t) or dateish(t))]
     return above is not None and len(_filled(above)) >= len(_filled(row)) and bool(labels)
 
 

@@ -109,7 +109,8 @@ def _time_columns(grid: Grid, dated: dict[int, str]) -> list[Column]:
 
     Bare years under a heading that does not speak of time are figures, unless nothing else tells the period.
     """
-    found, doubtful = [], []
+    found: list[tuple[tuple[bool, bool, bool, bool, int], Column]] = []
+    doubtful: list[tuple[tuple[bool, bool, bool, bool, int], Column]] = []
     for column in grid.columns:
         if column.index in dated or not column.counts:
             continue

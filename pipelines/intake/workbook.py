@@ -79,7 +79,9 @@ class Sheet:
 
 
 def open_sheets(path: Path, workbook: Workbook, form: Format, findings: Findings) -> Iterator[Sheet]:
-    """Yield the declared sheets in the workbook's order; one sheet's cells are held in memory at a time.
+    """Yield the declared sheets in the workbook's order; of xlsx and xlsb one sheet is held in memory at a time.
+
+    (calamine decodes all sheets of an xls or ods file at once; there the limit of a sheet holds for all together.)
 
     Cells become text as in a text file: numbers in their shortest exact form with `form.decimal` as decimal mark, days
     as 2002-06-30, moments as 2002-06-30 14:00, times as 14:00, truth values as WAHR and FALSCH, errors as #REF!.
@@ -265,10 +267,10 @@ def _name(row: int, column: int) -> str:
     return f"{column_letters(column + 1)}{row + 1}"
 
 
-def _listed(names: Iterable[str]) -> str:
+def _listed(names: Iterable[str], most: int = _SHOWN) -> str:
     unique = list(dict.fromkeys(f"»{shown(name)}«" for name in names))
-    more = f" und {len(unique) - _SHOWN} weitere" if len(unique) > _SHOWN else ""
-    return ", ".join(unique[:_SHOWN]) + more
+    more = f" und {len(unique) - most} weitere" if len(unique) > most else ""
+    return ", ".join(unique[:most]) + more
 
 
 # ---------------------------------------------------------------- from file to sheets
@@ -326,7 +328,7 @@ def _report_missing(book: _Book, workbook: Workbook, findings: Findings) -> None
             message += " (ein Blatt dieses Namens enthält keine Tabelle)"
         elif near := nearest(pattern, tables):
             message += f"; am ähnlichsten ist »{shown(near[0])}«"
-        present = f"vorhanden: {_listed(tables)}" if tables else "die Datei enthält kein Tabellenblatt"
+        present = f"vorhanden: {_listed(tables, 20)}" if tables else "die Datei enthält kein Tabellenblatt"
         findings.add("blatt_fehlt", message, f"ein Blatt »{pattern}« ({present})")
 
 
@@ -419,7 +421,7 @@ def _duration(value: dt.timedelta) -> str:
 # ---------------------------------------------------------------- files that are no workbooks
 
 _HTML = re.compile(
-    r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|meta|body|style|table|div)\b", re.S
+    r"\s*(<\?xml[^>]*>\s*)?(<!--((?!-->).)*-->\s*)*<(!doctype\s+html|html|head|meta|body|style|table|div)\b", re.S
 )
 _SUFFIXES = (".xls", ".xlsx", ".xlsm", ".xlsb", ".ods")
 
@@ -695,7 +697,7 @@ def _not_more(texts: int) -> None:
 
 
 class _SheetXml(_Xml):
-    """A worksheet: which cells are filled, and with what."""
+    """A worksheet: which cells are filled, and with what. Cells are placed as calamine places them."""
 
     def __init__(self, facts: _Facts, lengths: array[int], stale: bool) -> None:
         super().__init__()

@@ -66,8 +66,9 @@ def build_edition(
         leftover.unlink(missing_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=target.parent, prefix=TEMPORARY) as scratch,
-        duckdb.connect(config={"temp_directory": f"{scratch}/ausgelagert"}) as con,
+        duckdb.connect() as con,
     ):
+        con.execute(f"SET temp_directory = '{quoted(Path(scratch))}'")  # true values are not spilled outside
         con.execute(f"ATTACH '{quoted(target)}' AS {FILE} (STORAGE_VERSION '{STORAGE_VERSION}')")
         for schema in ("mart", "meta", "api"):
             con.execute(f"CREATE SCHEMA {FILE}.{schema}")

@@ -8,7 +8,7 @@ from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from jinja2 import StrictUndefined
+from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from pipelines.files import read_json, sha256_text, write_json
@@ -48,9 +48,17 @@ class Models:
         environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
         self.all = {}
         for name, mart in project.marts.items():
-            text = project.sql(mart)
-            sql = environment.from_string(text).render(indicators=list(project.indicators.values())) if text else None
-            self.all[name] = Model(mart, sql, self._columns(mart))
+            self.all[name] = Model(mart, self._rendered(environment, mart), self._columns(mart))
+
+    def _rendered(self, environment: SandboxedEnvironment, mart: Mart) -> str | None:
+        try:
+            text = self.project.sql(mart)
+            indicators = list(self.project.indicators.values())
+            return environment.from_string(text).render(indicators=indicators) if text else None
+        except (TemplateError, OverflowError, TypeError, ValueError) as error:  # a wrong byte is a ValueError, too
+            file = self.project.paths.relative(self.project.file(mart).with_name(f"{mart.id}.sql"))
+            line = getattr(error, "lineno", None) or 1
+            raise ConfigError([Problem(file, line, f"SQL-Vorlage nicht lesbar: {error}")]) from error
 
     def _columns(self, mart: Mart) -> dict[str, Column]:
         columns = dict(mart.columns)
@@ -133,7 +141,8 @@ def _derive(project: Project, model: Model, schema: dict[str, dict[str, str]]) -
         tables = sorted({t.name for t in tree.find_all(exp.Table)} - ctes)
         unknown = [t for t in tables if t not in schema]
         if unknown:
-            raise ConfigError([Problem(file, 1, f"liest unbekannte Tabellen: {', '.join(unknown)}")])
+            named = ", ".join(table or "eine Funktion" for table in unknown)
+            raise ConfigError([Problem(file, 1, f"liest unbekannte Tabellen: {named}")])
         columns = {
             column: sorted(
                 {

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from pipelines.intake.failures import column_letters
+from pipelines.intake.plan import label_columns
 from pipelines.intake.tables import PARTS, plain_heading
 from pipelines.reply.points import Finding, Point, Section, Words
 from pipelines.reply.rows import Heading, Rows
@@ -23,7 +24,7 @@ LONGEST_UNBROKEN = 24
 LONGEST_EXPECTED = 180
 LONGEST_DEFECT = 240
 COMPARED = 2
-_LINE = re.compile(r"Zeile ([0-9]{1,9})\b")
+_LINE = re.compile(r"Zeilen? ([0-9]{1,9})\b")
 _QUOTED = re.compile("»[^«]*«")
 _ABOUT_HEADING = {"spalte_fehlt", "spalte_unbekannt", "spalte_doppelt", "spaltenname_leerzeichen"}
 
@@ -205,7 +206,8 @@ class _Excerpt:
         names = [PARTS.join(parts) for parts in heads]
         labels = [names.index(name) + 1 for name in _label_names(self.source) if name in names]
         chosen: dict[int, None] = dict.fromkeys(marked[: COLUMNS - 3])
-        for column in [*labels, *near] if marked or labels else range(1, COLUMNS):
+        others = near if marked else _figure_columns(self.source, names)
+        for column in [*labels, *others] or range(1, COLUMNS):
             if 1 <= column <= width and len(chosen) < COLUMNS:
                 chosen.setdefault(column)
         return _with_gaps(sorted(chosen), width)
@@ -275,6 +277,13 @@ def _spanned(lines: Sequence[Line]) -> list[Line]:
             start = len(joined)
             joined.append(line)
     return joined
+
+
+def _figure_columns(source: Source, names: Sequence[str]) -> list[int]:
+    """Numbers of the columns that hold figures; where the headings are periods, of all that are no labels."""
+    wanted = {plain_heading(value.column) for value in source.layout.values if value.column}
+    labels = {plain_heading(name) for name in label_columns(source)}
+    return [at for at, name in enumerate(names, 1) if (name in wanted if wanted else name not in labels)]
 
 
 def _label_names(source: Source) -> list[str]:
