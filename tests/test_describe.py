@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 import pytest
+import xlsxwriter
 import yaml
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
@@ -457,6 +459,83 @@ def test_a_file_of_other_areas(shared: Path, tmp_path: Path) -> None:
     assert proposed.measures["s1_percentage_unemployed"].kind == "rate"
     assert proposed.measures["inhabitants"].kind == "count"
     assert proposed.measures["d1_percentage_unemployed"].minimum is None
+
+
+# ---------------------------------------------------------------- workbooks
+
+
+def workbook(file: Path, sheets: dict[str, list[list[object]]], merge: str = "") -> Path:
+    """An xlsx file; `merge` is a range of the last sheet's heading that is one cell."""
+    with xlsxwriter.Workbook(file, {"default_date_format": "dd.mm.yyyy"}) as book:
+        for name, rows in sheets.items():
+            sheet = book.add_worksheet(name)
+            for number, row in enumerate(rows):
+                sheet.write_row(number, 0, row)
+        if merge:
+            sheet.merge_range(merge, "Frauen")
+    return file
+
+
+def test_a_workbook_with_cover_and_merged_heading(project: Path, tmp_path: Path) -> None:
+    days = [dt.date(2022, 12, 31), dt.date(2023, 12, 31)]
+    rows: list[list[object]] = [["Statistikstelle Musterstadt"], [], ["Bezirk", "insgesamt", "insgesamt", "Frauen"]]
+    rows += [["", *days, *days], *([name, 1200, 7, 600, "."] for name in DISTRICTS), [], [". unbekannt"]]
+    file = workbook(tmp_path / "faelle.xlsx", {"Impressum": [["Stand", 2023]], "Tabelle": rows}, "D3:E3")
+    proposed, found = round_trip(project, file.name, file.read_bytes(), tmp_path)
+    assert proposed.source.workbook and proposed.source.workbook.sheets == ["Tabelle"]
+    assert (proposed.source.table.header_line, proposed.source.table.header_rows) == (3, 2)
+    assert not proposed.source.table.header_fill
+    assert proposed.source.layout.period.in_header
+    assert proposed.source.format.thousands is None
+    assert "». unbekannt«" in proposed.notes
+    assert {(key[0], key[3], value) for key, value in found.items()} == {
+        ("faelle", "2022-12-31", 1200),
+        ("faelle", "2023-12-31", 7),
+        ("frauen", "2022-12-31", 600),
+        ("frauen", "2023-12-31", None),
+    }
+
+
+def test_a_sheet_per_year(project: Path, tmp_path: Path) -> None:
+    head: list[list[object]] = [["Bezirk", "Anteil in Prozent"]]
+    sheets = {f"Jahr {y}": head + [[name, y / 1000] for name in DISTRICTS] for y in (2021, 2022, 2023)}
+    file = workbook(tmp_path / "anteile.xlsx", {**sheets, "Anmerkungen": [["keine"]]})
+    proposed, found = round_trip(project, file.name, file.read_bytes(), tmp_path)
+    assert proposed.source.workbook and proposed.source.workbook.sheets == ["Jahr ????"]
+    assert proposed.source.layout.period.sheet
+    assert proposed.measure.kind == "rate"
+    assert found[proposed.measure.id, "insgesamt", "99999000-BZ-3", "2022-12-31"] == 2.022
+    assert len(found) == 9
+
+
+def test_workbooks_of_all_districts(shared: Path, tmp_path: Path) -> None:
+    """Four of 400 areas are known; what is read of them is described, the others are a doubt."""
+    root = kiel(tmp_path)
+    proposed = describe(root, shared / "reference/inkar/B_SchulabgaengerohneAbschluss.xls")
+    source = proposed.source
+    assert source.workbook and source.workbook.sheets == ["Daten"]
+    assert source.table.header_rows == 2
+    assert source.layout.area and (source.layout.area.name, source.layout.area.level) == ("Raumeinheit", "stadt")
+    assert source.layout.period.type == "kalenderjahr"
+    assert source.contract.complete == {"stadt": "all"}
+    assert (proposed.measure.unit, proposed.measure.kind) == ("percent", "rate")
+    assert "4 von 400 Zeilen" in proposed.notes
+    assert rejected(root, proposed, shared / "reference/inkar/B_SchulabgaengerohneAbschluss.xls") == {"gebiet_bekannt"}
+
+
+def test_the_workbook_of_the_agency(shared: Path, tmp_path: Path) -> None:
+    proposed = describe(kiel(tmp_path), shared / "reference/ba/Kreise_WO_Zeitreihe.xlsx")
+    table, layout = proposed.source.table, proposed.source.layout
+    assert proposed.source.workbook and proposed.source.workbook.sheets == ["SvB_Kreise_WO_Anzahl"]
+    assert (table.header_line, table.header_rows, table.ends) == (9, 4, "blank")
+    assert table.skip == ["1", "Erstellungsdatum*"]
+    assert layout.area and layout.area.split and layout.area.level == "stadt"
+    assert layout.period.days == ["06-30"]
+    assert [v.heading for v in layout.values][0] == "Insgesamt"
+    assert len(layout.values) == 8
+    assert proposed.source.symbols == {".": "missing"}
+    assert ". kein Nachweis vorhanden." in proposed.notes
+    assert "»SvB_Kreise_WO_Anteile«" in proposed.notes
 
 
 # ---------------------------------------------------------------- any clean file
