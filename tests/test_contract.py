@@ -110,6 +110,13 @@ def test_each_rule_alone(judge: Any, rule: str, row: str, column: int, words: st
         assert result.failures[0].column_name == MANY_HEAD.split(";")[column - 1]
 
 
+def test_part_and_whole_of_a_repeated_row_are_compared_within_the_row(judge: Any) -> None:
+    rows = [f"1;Altstadt;{DAY};5;5", f"1;Altstadt;{DAY};900;900"]
+    assert {f.rule for f in judge(table(*rows, head="Nr;Gebiet;Tag;A;B"), source(TWO, contract=PAIR)).failures} == {
+        "schluessel_eindeutig"
+    }
+
+
 def test_unknown_measure_text(judge: Any) -> None:
     values = [{"column": "Wert", "measure_column": "Art", "measures": {"Arbeitslose": "n", "Einwohner": "z"}}]
     layout = {"area": {"name": "Gebiet", "level": "bezirk"}, "period": LONG["period"], "values": values}

@@ -105,6 +105,7 @@ def receipts(root: Path, source: str = "beispiel") -> list[dict[str, Any]]:
 
 def no_completeness(source: dict[str, Any]) -> None:
     source["contract"]["complete"] = {}
+    source["contract"]["severity"] = {"abdeckung": "warning"}
 
 
 # ---------------------------------------------------------------- receiving

@@ -17,7 +17,7 @@ import tempfile
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -136,24 +136,20 @@ class Sign:
 
 @dataclass(frozen=True)
 class Defect:
-    """A row of the table of known errors: the signs by which it is found, and rules that it breaks besides.
-
-    `also` names further rules that speak about the same lines because of this very defect.
-    """
+    """A row of the table of known errors: the signs by which it is found, and what else may be said because of it."""
 
     signs: list[Sign]
-    also: tuple[str, ...] = ()
-    lines: tuple[int, int] = (0, 0)
+    also: list[Sign] = field(default_factory=list)
 
     def explains(self, source: str, finding: dict[str, Any]) -> bool:
         """Whether a finding is about this defect: same file and rule, no line outside."""
         first, last = finding["line"], finding["last_line"] or finding["line"]
-        for sign in self.signs:
-            same = (source, finding["rule"]) == (sign.source, sign.rule) and sign.column in (0, finding["column"])
-            if same and sign.line <= first and last <= (sign.last or sign.line):
-                return True
-        here = source == self.signs[0].source and finding["rule"] in self.also
-        return here and self.lines[0] <= first and last <= self.lines[1]
+        return any(
+            (sign.source, sign.rule) == (source, finding["rule"])
+            and sign.column in (0, finding["column"])
+            and sign.line <= first <= last <= (sign.last or sign.line)
+            for sign in self.signs + self.also
+        )
 
 
 def doubled_block(files: Files) -> Defect:
@@ -168,14 +164,16 @@ def doubled_block(files: Files) -> Defect:
     assert sorted(raw.cell(n, "insgesamt") for n in first) == sorted(raw.cell(n, "insgesamt") for n in other)
     return Defect(
         [
-            Sign("geschlecht", "block_wiederholt", first[0], ("2017",), last=first[-1]),
+            Sign("geschlecht", "block_wiederholt", first[0], ("31.12.2016", "31.12.2017", "249.190"), last=first[-1]),
             *(
                 Sign("geschlecht", "schluessel_eindeutig", b, (f"Zeile {a}",))
                 for a, b in zip(first, second, strict=True)
             ),
         ],
-        also=("stimmt_mit_quelle", "teil_nicht_ueber_ganzem", "summe_der_teile", "ausreisser"),
-        lines=(first[0], second[-1]),
+        also=[
+            Sign("geschlecht", "stimmt_mit_quelle", first[0], last=first[-1]),
+            Sign("geschlecht", "teil_nicht_ueber_ganzem", first[0], last=second[-1]),
+        ],
     )
 
 
@@ -202,8 +200,12 @@ def other_population(files: Files) -> Defect:
         # the last 30 lines of a year: the doubled block of 2016 stands before them
         population = [int(sexes.cell(n, "insgesamt")) for n in sexes.lines(Datum=f"{year}_12_31")[-30:]]
         if all(ages.number(n) > 1.005 * p for n, p in zip(lines, population, strict=False)):
-            signs.append(Sign("altersgruppen", "stimmt_mit_quelle", lines[0], (str(year),), last=lines[-1]))
-    return Defect(signs)
+            words = (f"Zum 31.12.{year} ", "höher", "+2,")
+            signs.append(Sign("altersgruppen", "stimmt_mit_quelle", lines[0], words, last=lines[-1]))
+    assert sum(sign.last - sign.line + 1 for sign in signs) == 150
+    newer, older = ages.block(Datum="2019_12_31"), ages.block(Datum="2018_12_31")
+    assert newer[1] + 1 == older[0] == max(sign.line for sign in signs if "2018" in sign.words[0])
+    return Defect([*signs, Sign("altersgruppen", "definition", newer[0], ("31.12.2018", "nach unten"), last=newer[1])])
 
 
 def misspelt_name(files: Files) -> Defect:
@@ -230,18 +232,16 @@ def thousands(files: Files) -> Defect:
 def persons_of_2017(files: Files) -> Defect:
     first, last = files["haushalte"].block(Jahr="31_12_2018", Merkmal="Personen")
     return Defect(
-        [Sign("haushalte", "block_wiederholt", first, ("2017",), last=last)],
-        also=("stimmt_mit_quelle", "summe_anderer_zeitraum", "groesse_widerspricht"),
-        lines=(first, last),
+        [Sign("haushalte", "block_wiederholt", first, ("31.12.2018", "31.12.2017", "249.190"), last=last)],
+        also=[Sign("haushalte", "stimmt_mit_quelle", first, last=last)],
     )
 
 
 def households_called_persons(files: Files) -> Defect:
     first, last = files["haushalte"].block(Jahr="31_12_2019")
     return Defect(
-        [Sign("haushalte", "groesse_widerspricht", first, ("Haushalte",), last=last)],
-        also=("stimmt_mit_quelle", "summe_anderer_zeitraum", "definition", "ausreisser"),
-        lines=(first, last),
+        [Sign("haushalte", "groesse_widerspricht", first, ("138.998", "»Haushalte nach Typ«"), last=last)],
+        also=[Sign("haushalte", "stimmt_mit_quelle", first, last=last)],
     )
 
 
@@ -267,19 +267,19 @@ def odd_signs_in_names(files: Files) -> Defect:
 
 def changed_methods(files: Files) -> Defect:
     raw = files["haushalte"]
-    blocks = [raw.block(Jahr="31_12_2018", Merkmal="Haushalte"), raw.block(Jahr="31.12.2023")]
-    years = ("2018", "2023")
+    first, second = raw.block(Jahr="31_12_2018", Merkmal="Haushalte"), raw.block(Jahr="31.12.2023")
     return Defect(
-        [Sign("haushalte", "definition", a, (year,), last=b) for (a, b), year in zip(blocks, years, strict=True)]
+        [
+            Sign("haushalte", "definition", first[0], ("nach unten", "144.366", "137.448"), last=first[1]),
+            Sign("haushalte", "definition", second[0], ("nach oben", "140.177", "144.335"), last=second[1]),
+        ]
     )
 
 
 def population_of_the_year_before(files: Files) -> Defect:
     first, last = files["familienstand"].block(Jahr="31_12_2015")
     return Defect(
-        [Sign("familienstand", "summe_anderer_zeitraum", first, ("2014",), last=last)],
-        also=("stimmt_mit_quelle",),
-        lines=(first, last),
+        [Sign("familienstand", "stimmt_mit_quelle", first, ("242.340", "246.269", "31.12.2014"), last=last)],
     )
 
 
@@ -473,8 +473,13 @@ def sort_out(night: Night, files: Files) -> Sorted:
 def test_no_error_is_reported_where_there_is_none(first: Night, files: Files) -> None:
     result = sort_out(first, files)
     assert [(s, f) for s, f in result.false_alarms if f["severity"] == "error"] == []
-    assert [(s, f["rule"], f["line"]) for s, f in result.false_alarms] == []
     assert len(result.explained[NEW]) == 9
+
+
+def test_warnings_where_nothing_is_wrong_are_few_and_known(first: Night, files: Files) -> None:
+    """In 2016 refugees moved in: the counts are right, and that all areas grew together is worth the question."""
+    said = [(s, f["rule"], f["line"], f["last_line"]) for s, f in sort_out(first, files).false_alarms]
+    assert said == [("nationalitaeten", "definition", *files["nationalitaeten"].block(Jahr="2016"))]
 
 
 def test_a_file_without_defects_gives_no_finding(first: Night) -> None:
@@ -519,12 +524,13 @@ def test_all_files_are_accepted_once_their_defects_are_settled(settled: Night) -
     }
 
 
-def test_what_remains_to_be_said_is_care_in_writing(settled: Night) -> None:
+def test_what_remains_to_be_said_are_warnings(settled: Night) -> None:
     said = {(name, f["rule"], f["severity"]) for name, found in findings(settled).items() for f in found}
     assert said == {
         ("altersgruppen", "spaltenname_leerzeichen", "warning"),
         ("haushalte", "zeitform", "warning"),
         ("nationalitaeten", "leerzeichen", "warning"),
+        ("nationalitaeten", "definition", "warning"),
     }
 
 

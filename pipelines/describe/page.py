@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from pipelines.describe.figures import Draft
@@ -29,7 +30,9 @@ def _top(paper: Paper, found: Proposal) -> None:
     doubts = found.notes.doubts
     paper.note(f"Entwurf zu »{shown(found.file_name)}« von »sozialraum describe«.")
     place = f"assets/{found.id}/defs.yaml"
-    paper.note(f"Nach {place} schreiben, die Datei nach data/raw/{found.id}/ legen; prüfen mit: sozialraum check")
+    where = f"Ans Ende von {place} anfügen (davor ---)" if found.exists else f"Nach {place} schreiben"
+    paper.note(f"{where}, die Datei nach data/raw/{found.id}/ legen.")
+    paper.note(f"Prüfen: sozialraum check {shlex.quote(found.file_name)} --source {found.id}")
     paper.note(f"Zu tun: {doubts} × UNKLAR klären (oft nur mit dem Amt), alles mit {FILL_IN} ersetzen.")
     paper.place("file", 0)
 
@@ -52,7 +55,7 @@ def _source(paper: Paper, found: Proposal) -> None:
     paper.pair("publication", "internal", 2)
     paper.pair("due", "none", 2, f"{FILL_IN}, z. B. {{days: [03-31], grace_days: 14}}")
     suffix = "." + found.file_name.rpartition(".")[2].lower()
-    if suffix not in _STANDARD_SUFFIXES or (suffix == ".csv") == found.sample.workbook:
+    if suffix not in _STANDARD_SUFFIXES or (suffix == ".csv") == found.workbook:
         safe = suffix if words(suffix[1:]) == suffix[1:] else ""
         paper.pair("files", f"*{safe}", 2)
     paper.pair("format", found.form, 2)
@@ -83,8 +86,8 @@ def _layout(paper: Paper, found: Proposal) -> None:
     else:
         paper.mapping("area", found.place.keys, 4)
     paper.pair("period", found.time.keys, 4)
-    if found.roles.constant:
-        paper.mapping("constant", {c.name: next(iter(c.counts)) for c in found.roles.constant}, 4)
+    if found.constant:
+        paper.mapping("constant", found.constant, 4)
     paper.open("values", 4)
     for entry in found.figures.values:
         paper.item(entry, 6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +38,6 @@ _SPLITS = [
 """Ways offices write number and name into one cell."""
 _LISTED = 8
 _SUM_ROW = re.compile(r"(insgesamt|gesamt|summe|zusammen|total|stadt insgesamt)", re.IGNORECASE)
-Finder = Callable[[int], str]
 
 
 @dataclass

@@ -30,23 +30,22 @@ _FEW_AREAS = 3
 
 @dataclass
 class Proposal:
-    """A source and its measures as far as the file tells."""
+    """A source and its measures as far as the file tells; most fields are keys of the source as they will stand."""
 
     id: str
     file_name: str
-    sample: Sample
-    shape: Shape
+    workbook: bool
     sheets: list[str]
     table: dict[str, Any]
     form: dict[str, Any]
     time: Time
     place: Place
-    roles: Roles
+    constant: dict[str, str]
+    ignore: list[str]
     figures: Figures
     notes: Notes
-    unread: bool
-    """Whether the area or time of some row was not recognised."""
-    ignore: list[str] = field(default_factory=list)
+    exists: bool
+    """Whether a topic of this name is there already, to which the source would be added."""
     complete: dict[str, Any] = field(default_factory=dict)
 
 
@@ -64,10 +63,47 @@ def propose(project: Project, path: Path, sample: Sample, source_id: str, notes:
         Unreadable: no table with figures was found.
     """
     names = Names(project.directory)
+    shapes, grid, filled = _read(path, sample, names, notes)
+    time = find_period(grid, shapes[0], path.name, _hint(grid, shapes[0], path), notes)
+    place = find_places(grid, time, project, names, notes)
+    used = [*place.columns, *([time.column] if time.column else []), *time.others]
+    values = value_columns(grid, used, notes)
+    roles = find_roles(grid, time, place, values, notes)
+    if time.headings:
+        values = _dated_values(values, time, roles, notes)
+    if not values:
+        raise Unreadable(f"{path}: keine Spalte mit Zahlen gefunden, die nicht Gebiet oder Zeit ist")
+    finder = Finder(grid, time, _topic(roles, project, path), set(project.measures), notes)
+    figures = finder.find(values, roles.measure, [row.start() for row in shapes[0].below], sample)
+    ignored = [column.name for column in (*roles.ignored, *figures.left_out)]
+    found = Proposal(
+        id=source_id,
+        file_name=path.name,
+        workbook=sample.workbook,
+        sheets=_sheet_patterns(sample, shapes, time),
+        table=_table_keys(shapes[0], filled, time, place),
+        form=_format(sample, figures.form, shapes[0]),
+        time=time,
+        place=place,
+        constant={column.name: next(iter(column.counts)) for column in roles.constant},
+        ignore=list(dict.fromkeys(ignored)),
+        figures=figures,
+        notes=notes,
+        exists=(project.paths.assets / source_id / "defs.yaml").exists(),
+    )
+    found.complete = _complete(project, grid, found)
+    return found
+
+
+def _read(path: Path, sample: Sample, names: Names, notes: Notes) -> tuple[list[Shape], Grid, list[str]]:
+    """The tables, their rows, and the columns in which empty cells repeat the one above.
+
+    Raises:
+        Unreadable: no table with figures was found.
+    """
     shapes = _tables(sample, names, notes)
     if not shapes:
         raise Unreadable(f"{path}: keine Tabelle mit Zahlen gefunden (eine Kopfzeile, darunter Zeilen mit Zahlen)")
-    shape = shapes[0]
     grid = Grid.of(shapes)
     filled = fill_down(grid, names, notes)
     if filled:
@@ -76,34 +112,7 @@ def propose(project: Project, path: Path, sample: Sample, source_id: str, notes:
         why = grid.findings.kept[0].sentence() if grid.findings.kept else ""
         raise Unreadable(f"{path}: unter der Kopfzeile stehen keine lesbaren Zeilen. {why}".rstrip())
     _headings(grid, notes)
-    time = find_period(grid, shape, path.name, _hint(grid, shape, path), notes)
-    place = find_places(grid, time, project, names, notes)
-    used = [*place.columns, *([time.column] if time.column else []), *time.others]
-    values = value_columns(grid, used, notes)
-    if not values:
-        raise Unreadable(f"{path}: keine Spalte mit Zahlen gefunden, die nicht Gebiet oder Zeit ist")
-    roles = find_roles(grid, time, place, values, notes)
-    if time.headings:
-        values = _dated_values(values, time, roles, notes)
-    finder = Finder(grid, time, _topic(roles, project, path), set(project.measures), notes)
-    figures = finder.find(values, roles.measure, [row.start() for row in shape.below], sample)
-    roles.ignored += figures.left_out
-    table = {**shape.keys, **time.table, **({"fill_down": filled} if filled else {})}
-    if place.skip:
-        table["skip"] = list(dict.fromkeys([*table.get("skip", []), *place.skip]))
-    table = {key: table[key] for key in TableShape.model_fields if key in table}
-    form = _format(sample, figures.form, shape)
-    sheets = _sheet_patterns(sample, shapes, time)
-    unread = not all(place.areas) or not all(
-        time.date(time.text(grid, row, next(iter(time.headings), 0))) for row in range(len(grid.lines))
-    )
-    found = Proposal(
-        source_id, path.name, sample, shape, sheets, table, form, time, place, roles, figures, notes, unread,
-        [column.name for column in roles.ignored],
-    )  # fmt: skip
-    found.ignore = list(dict.fromkeys(found.ignore))
-    found.complete = _complete(project, grid, found)
-    return found
+    return shapes, grid, filled
 
 
 def new_id(project: Project, path: Path, given: str | None) -> str:
@@ -181,6 +190,13 @@ def _sheet_patterns(sample: Sample, shapes: Sequence[Shape], time: Time) -> list
     return [name.replace("*", "?") for name in names]
 
 
+def _table_keys(shape: Shape, filled: list[str], time: Time, place: Place) -> dict[str, Any]:
+    """Keys of `table` in the order of the model."""
+    keys = {**shape.keys, **time.table, "fill_down": filled}
+    keys["skip"] = list(dict.fromkeys([*keys.get("skip", []), *place.skip]))
+    return {key: keys[key] for key in TableShape.model_fields if keys.get(key)}
+
+
 def _format(sample: Sample, form: Format, shape: Shape) -> dict[str, Any]:
     """Keys of `format`; those that say what is the default anyway are left out, except the delimiter."""
     keys: dict[str, Any] = {}
@@ -249,15 +265,17 @@ def _complete(project: Project, grid: Grid, found: Proposal) -> dict[str, Any]:
         if not grid.complete:
             found.notes.doubt("contract", "Ob alle Gebiete in jedem Zeitraum stehen, zeigt erst die ganze Datei")
         return {}
-    return {
-        level: promise
-        for level in found.place.levels
-        if (promise := _promise(project, level, {key: sets[level][key] for key in asked}, found)) is not None
-    }
+    dates = (found.time.date(found.time.text(grid, row, columns[0])) for row in range(len(grid.lines)))
+    unread = not all(found.place.areas) or not all(dates)
+    promises = {}
+    for level in found.place.levels:
+        held = {key: sets[level][key] for key in asked}
+        promises[level] = _promise(project, level, held, unread, found.notes)
+    return {level: promise for level, promise in promises.items() if promise is not None}
 
 
 def _promise(
-    project: Project, level: str, sets: dict[tuple[dt.date, str], set[str]], found: Proposal
+    project: Project, level: str, sets: dict[tuple[dt.date, str], set[str]], unread: bool, notes: Notes
 ) -> str | list[str] | None:
     """What can be promised of a level; where some rows could not be read, the few gaps are put down to them."""
     if not any(sets.values()):
@@ -275,8 +293,8 @@ def _promise(
     text += " …)" if len(missing) > 5 else ")"
     if len({date for date, _ in gaps}) > 1:
         text += f", insgesamt in {len({date for date, _ in gaps})} von {len({date for date, _ in sets})} Zeiträumen"
-    if found.unread and len(gaps) <= 0.2 * len(sets):
-        found.notes.doubt("contract", f"{text}, vermutlich wegen der Zeilen, die nicht lesbar sind")
+    if unread and len(gaps) <= 0.2 * len(sets):
+        notes.doubt("contract", f"{text}, vermutlich wegen der Zeilen, die nicht lesbar sind")
         return "all"
-    found.notes.doubt("contract", f"{text}; darum ohne complete für diese Ebene")
+    notes.doubt("contract", f"{text}; darum ohne complete für diese Ebene")
     return None

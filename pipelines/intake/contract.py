@@ -300,6 +300,7 @@ class Judge:
             JOIN reading w ON w.area_id = p.area_id AND w.reference_date = p.reference_date
                 AND w.measure_id = $than AND w.category = $than_category
             WHERE p.measure_id = $measure AND p.category = $category AND p.value > w.value
+                AND (p.area_id NOT IN (SELECT area_id FROM doubled) OR (p.sheet = w.sheet AND p.line = w.line))
             ORDER BY p.sheet, p.line, p."column"
             LIMIT $most
             """,

@@ -66,7 +66,7 @@ _ALL = [
     Rule("nicht_ueber_maximum", "Eine Zahl ist zu groß", "error", "Bitte die Zahl prüfen.", 3),
     Rule("berichtigung", "Eine Berichtigung passt nicht zur Datei", "error", "Geht an das Datenteam: die Berichtigung im YAML prüfen.", 1),
     # the delivery in itself
-    Rule("schluessel_eindeutig", "Angaben kommen doppelt vor", "error", "Bitte mitteilen, welche der Zeilen gilt, und die andere entfernen.", 4),
+    Rule("schluessel_eindeutig", "Angaben kommen doppelt vor", "error", "Bitte mitteilen, welche der Zeilen gilt, und die andere entfernen.", 3),
     Rule("gebiete_vollstaendig", "Gebiete fehlen", "error", "Bitte alle Gebiete liefern; wo nichts vorliegt, das vereinbarte Zeichen.", 4),
     Rule("teil_nicht_ueber_ganzem", "Ein Teil ist größer als das Ganze", "error", "Bitte beide Zahlen prüfen.", 4),
     Rule("summe_der_teile", "Teile ergeben nicht die Summe", "error", "Bitte Summe und Teile prüfen.", 4),
