@@ -120,7 +120,7 @@ class Format(Strict):
 
 
 class Workbook(Strict):
-    """Which sheets of a workbook (xls, xlsx, xlsb, ods) are read; the others (covers, notes) are passed over."""
+    """Which sheets of a workbook (xls, xlsx, ods) are read; the others (covers, notes) are passed over."""
 
     sheets: list[str] = Field(min_length=1, description="names, or patterns with * and ?; every one must be found")
 
@@ -476,7 +476,7 @@ class Source(Strict):
     due: Due | Literal["none"] = Field(description="none, or the yearly due days")
     transcribed_from: Transcription | None = None
     files: str | None = Field(
-        default=None, description="pattern of file names; empty: *.csv, for a workbook *.xls* and *.ods"
+        default=None, description="pattern of file names; empty: *.csv, for a workbook *.xls, *.xlsx, *.xlsm, *.ods"
     )
     format: Format = Format()
     workbook: Workbook | None = Field(default=None, description="given if the deliveries are workbooks, not text files")
@@ -520,13 +520,15 @@ class Source(Strict):
 
     def takes(self, file_name: str) -> bool:
         """Whether a file of this name is one of this source's deliveries."""
-        patterns = [self.files] if self.files else (["*.xls", "*.xls?", "*.ods"] if self.workbook else ["*.csv"])
+        patterns = (
+            [self.files] if self.files else (["*.xls", "*.xlsx", "*.xlsm", "*.ods"] if self.workbook else ["*.csv"])
+        )
         return any(fnmatch(file_name.lower(), pattern.lower()) for pattern in patterns)
 
     @property
     def file_pattern(self) -> str:
         """What file names look like, for messages."""
-        return self.files or ("*.xls, *.xlsx, *.xlsb, *.ods" if self.workbook else "*.csv")
+        return self.files or ("*.xls, *.xlsx, *.xlsm, *.ods" if self.workbook else "*.csv")
 
     @property
     def schedule(self) -> Due | None:

@@ -302,7 +302,7 @@ def test_tables_below_each_other_with_the_year_in_their_titles(project: Path, tm
     rows = "".join(f"{name};{n}\n" for n, name in enumerate(DISTRICTS))
     text = "".join(f"Stichtag 31.12.{year}\nBezirk;Fälle\n{rows}\n" for year in (2021, 2022, 2023))
     proposed, found = round_trip(project, "faelle.csv", text, tmp_path)
-    assert proposed.source.table.title == "Stichtag 31.12.202*"
+    assert proposed.source.table.title == "Stichtag ??.??.????"
     assert proposed.source.layout.period.title
     assert len(found) == 9
     assert found["faelle", "insgesamt", "99999000-BZ-3", "2022-12-31"] == 2
@@ -320,6 +320,9 @@ def test_merged_cells_and_rows_cut_short(project: Path, tmp_path: Path) -> None:
     rows = "".join(f"{name};2022;5;\n;2023;6\n" for name in DISTRICTS)
     proposed, found = round_trip(project, "faelle.csv", f"Bezirk;Jahr;Fälle;Plätze\n{rows}", tmp_path)
     assert proposed.source.table.fill_down == ["Bezirk"]
+    file = tmp_path / "jahre.csv"
+    file.write_text("Jahr;Bezirk;Fälle\n" + "".join(f"{y};Altstadt;1\n;Südhang;2\n" for y in (2022, 2023)))
+    assert describe(project, file).source.table.fill_down == ["Jahr"]
     assert proposed.source.format.short_rows == "fill"
     assert proposed.source.layout.ignore == ["Plätze"]
     assert found["faelle", "insgesamt", "99999000-BZ-2", "2023-12-31"] == 6
@@ -461,6 +464,77 @@ def test_a_file_of_other_areas(shared: Path, tmp_path: Path) -> None:
     assert proposed.measures["s1_percentage_unemployed"].kind == "rate"
     assert proposed.measures["inhabitants"].kind == "count"
     assert proposed.measures["d1_percentage_unemployed"].minimum is None
+
+
+# ---------------------------------------------------------------- dirty files: the doubt fits the rejection
+
+AREAS = ["Altstadt", "Mühlenviertel", "Südhang"]
+PLAIN = "Bezirk;Stichtag;Fälle\n" + "".join(f"{name};31.12.2023;5\n" for name in AREAS)
+
+
+@pytest.mark.parametrize(
+    ("content", "doubt", "rule"),
+    [
+        (PLAIN.replace("ü", "Ã¼"), "gemeint ist vermutlich »Mühlenviertel«", "umlaute"),
+        (PLAIN.encode() + "Südhang;31.12.2022;1\n".encode("cp1252"), "mischt Zeichensätze", "zeichensatz"),
+        (PLAIN.encode("utf-16"), "in UTF-16 gespeichert", "zeichensatz"),
+        (PLAIN.replace("Südhang", 'Süd"hang').replace("Alt", '"Alt'), "Ein Anführungszeichen", "datei_lesbar"),
+        (PLAIN.replace("Südhang;31.12.2023;5", "Südhang;31.12.2023;5;9"), "hat 4 Zellen", "zeile_zu_lang"),
+        (
+            PLAIN.replace("Stichtag;Fälle", "Stichtag;Fälle;Fälle").replace(";5", ";5;6"),
+            "kommt 2 mal",
+            "spalte_doppelt",
+        ),
+        (PLAIN.replace("Südhang", "Sudhang"), "meinten Sie »Südhang«?", "gebiet_bekannt"),
+        (PLAIN.replace("Altstadt;31.12", "Altstadt;32.12"), "»32.12.2023«", "zeitangabe_lesbar"),
+        (PLAIN.replace("2023;5\nS", "2023;5 %\nS"), "Zahl mit Zusatz", "zelle_lesbar"),
+        (PLAIN.replace("2023;5\nS", "2023;#NV\nS"), "»#NV« (1 Zelle, zuerst Zeile 3", "zelle_lesbar"),
+        (PLAIN + "Südhang;31.12.2023;7\n", "(zuerst Zeile 5 wie Zeile 4)", "schluessel_eindeutig"),
+        (PLAIN.replace("31.12.2023", "Dez. 2023"), "klingt nach Zeit", "dateiname"),
+        (PLAIN.replace("Bezirk;", ";"), "hat vermutlich keine Überschrift", "spalte_fehlt"),
+        (PLAIN.replace("31.12.2023", "12/31/2023"), "Unmögliche Zeitangaben", "zeitangabe_lesbar"),
+        ("Bezirk;Fälle 2022;Fälle 2023\nAltstadt;1;2\nSüdhang;3;4\n", "mitten in Überschriften", "dateiname"),
+    ],
+)
+def test_defects_are_doubts_and_rejected_for_that(
+    project: Path, tmp_path: Path, content: str | bytes, doubt: str, rule: str
+) -> None:
+    file = tmp_path / "faelle.csv"
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    proposed = describe(project, file)
+    assert doubt in proposed.notes
+    assert "UNKLAR" in proposed.notes
+    assert rule in rejected(project, proposed, file)
+
+
+def test_what_is_no_defect_but_should_be_known(project: Path, tmp_path: Path) -> None:
+    """Signs nobody sees, areas across, sums without an area, a measure that is there already."""
+    file = tmp_path / "faelle.csv"
+    file.write_text(PLAIN.replace("Südhang", "Süd\u200bhang\x07") + "Insgesamt;31.12.2023;15\n")
+    proposed = describe(project, file)
+    assert "unsichtbare Steuerzeichen" in proposed.notes
+    assert proposed.source.table.skip == ["Insgesamt"]
+    assert "Summenzeile »Insgesamt« wird übersprungen" in proposed.notes
+    file.write_text("Jahr;Altstadt;Südhang\n2023;1;2\n2022;3;4\n")
+    assert "stehen nebeneinander in den Überschriften" in describe(project, file).notes
+    file.write_text(PLAIN.replace("Fälle", "Arbeitslose"))
+    proposed = describe(project, file)
+    assert proposed.measure.id == "arbeitslose_2"
+    assert "Im Projekt gibt es schon arbeitslose" in proposed.notes
+
+
+def test_only_beginning_and_end_of_a_large_file_are_read(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.describe.sample.HEAD_BYTES", 4000)
+    monkeypatch.setattr("pipelines.describe.sample.TAIL_BYTES", 400)
+    days = [dt.date(1990, 1, 1) + dt.timedelta(days=n) for n in range(300)]
+    rows = "".join(f"{name};{day:%d.%m.%Y};5\n" for day in days for name in AREAS)
+    proposed, found = round_trip(project, "faelle.csv", f"Bezirk;Tag;Fälle\n{rows}\nQuelle: Amt\n", tmp_path)
+    assert proposed.source.table.ends == "blank"
+    assert "nur die ersten" in proposed.notes
+    assert not proposed.source.contract.complete
+    assert len(found) == 900
 
 
 # ---------------------------------------------------------------- workbooks

@@ -22,7 +22,10 @@ from hypothesis import strategies as st
 
 from pipelines.intake import workbook
 from pipelines.intake.failures import Findings
+from pipelines.intake.limits import CELL_CHARACTERS
 from pipelines.intake.tables import Row
+from pipelines.intake.workbook import checks, parent
+from pipelines.intake.workbook.child import text_forms
 from schemas.documents import Format, Workbook
 
 Rows = dict[str, list[list[str]]]
@@ -132,44 +135,30 @@ def empty(repeated: int = 1) -> str:
     return f'<table:table-cell table:number-columns-repeated="{repeated}"/>'
 
 
-def record12(kind: int, data: bytes = b"") -> bytes:
-    head = bytes([kind]) if kind < 128 else bytes([kind & 0x7F | 0x80, kind >> 7])
-    return head + bytes([len(data) & 0x7F | 0x80, len(data) >> 7]) + data
-
-
-def wide(value: str) -> bytes:
-    return struct.pack("<I", len(value)) + value.encode("utf-16-le")
-
-
-def cell12(kind: int, column: int, data: bytes) -> bytes:
-    return record12(kind, struct.pack("<II", column, 0) + data)
-
-
-def row12(line: int) -> bytes:
-    return record12(0, struct.pack("<I13x", line))
-
-
-def xlsb(path: Path, cells: bytes, *, strings: tuple[str, ...] = (), count: int | None = None) -> Path:
-    """A visible sheet »A« with the given records and a hidden one."""
-    count = len(strings) if count is None else count
-    sheet = record12(129) + record12(148, bytes(16)) + record12(145) + cells + record12(146)
-    sheet += record12(176, struct.pack("<4I", 0, 1, 2, 3)) + record12(130)
-    names = b"".join(
-        record12(156, struct.pack("<II", hidden, position) + wide(f"r{position}") + wide(name))
-        for position, hidden, name in ((1, 0, "A"), (2, 1, "weg"))
-    )
-    links = [(f"r{i}", "worksheet", f"worksheets/sheet{i}.bin") for i in (1, 2)]
-    parts: dict[str, str | bytes] = {
-        "_rels/.rels": relations(("r1", "officeDocument", "xl/workbook.bin")),
-        "xl/workbook.bin": record12(131) + record12(143) + names + record12(144) + record12(132),
-        "xl/_rels/workbook.bin.rels": relations(*links, ("r3", "sharedStrings", "sharedStrings.bin")),
-        "xl/sharedStrings.bin": record12(159, struct.pack("<II", count, count))
-        + b"".join(record12(19, b"\0" + wide(string)) for string in strings)
-        + record12(160),
-        "xl/worksheets/sheet1.bin": sheet,
-        "xl/worksheets/sheet2.bin": sheet,
-    }
-    return archive(path, parts)
+def ole(stream: bytes) -> bytes:
+    """An OLE file that holds nothing but the stream »Workbook«."""
+    end, fat_sector, free = 0xFFFFFFFE, 0xFFFFFFFD, 0xFFFFFFFF
+    stream = stream.ljust(4096, b"\0")  # shorter ones would have to be stored in another way
+    sectors = -(-len(stream) // 4096)
+    tables = -(-(sectors + 2) // 1023)
+    # tables, directory, an empty store of short streams (calamine insists on one), the stream
+    fat = [fat_sector] * tables + [end, end] + [tables + 3 + i for i in range(sectors - 1)] + [end]
+    fat += [free] * (tables * 1024 - len(fat))
+    header = struct.pack("<8s16x5H6x", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", 0x3E, 4, 0xFFFE, 12, 6)
+    header += struct.pack("<9I", 1, tables, tables, 0, 4096, end, 0, end, 0)
+    header += struct.pack("<109I", *range(tables), *[free] * (109 - tables))
+    none = struct.pack("<3I", free, free, free)
+    directory = b""
+    for name, kind, child, start, length in (
+        ("Root Entry", 5, 1, tables + 1, 64),
+        ("Workbook", 2, free, tables + 2, len(stream)),
+    ):
+        text = name.encode("utf-16-le")
+        directory += struct.pack("<64sHBB", text, len(text) + 2, kind, 1) + none[:8]
+        directory += struct.pack("<I36xIQ", child, start, length)
+    directory += (bytes(68) + none + bytes(48)) * 30
+    parts = [header.ljust(4096, b"\0"), struct.pack(f"<{len(fat)}I", *fat), directory, bytes(4096)]
+    return b"".join([*parts, stream.ljust(sectors * 4096, b"\0")])
 
 
 def record8(kind: int, data: bytes = b"") -> bytes:
@@ -204,7 +193,7 @@ def xls_stream(cells: bytes, *, book: bytes = b"", place: int | None = None, siz
 
 
 def xls(path: Path, cells: bytes, **more: bytes | int) -> Path:
-    path.write_bytes(workbook._container(xls_stream(cells, **more)))  # type: ignore[arg-type]
+    path.write_bytes(ole(xls_stream(cells, **more)))  # type: ignore[arg-type]
     return path
 
 
@@ -377,7 +366,7 @@ CELLS = st.one_of(
 
 
 @given(st.lists(st.lists(CELLS, max_size=6), max_size=8), st.integers(0, 5), st.integers(0, 30))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_table_is_read_back_at_its_place(tmp_path: Path, cells: list[list[object]], top: int, left: int) -> None:
     path = tmp_path / "any.xlsx"
 
@@ -407,6 +396,13 @@ def test_any_table_is_read_back_at_its_place(tmp_path: Path, cells: list[list[ob
     assert set(found) == set(expected)
     for place, value in expected.items():
         assert found[place] == value if isinstance(value, str) else float(found[place]) == float(value)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_become_text_and_back_without_loss(value: float) -> None:
+    text = text_forms(",")[float](value)
+    assert float(text.replace(",", ".")) == value
+    assert "e" not in text
 
 
 # ---------------------------------------------------------------- which sheets
@@ -465,10 +461,27 @@ def test_sheet_is_noted_while_its_rows_are_read(many: Path) -> None:
         seen.append((findings.sheet, [findings.sheet for _ in rows], findings.sheet))
     assert seen == [(name, [name], name) for name in ("Deckblatt", "Daten 2022", "Daten 2023")]
     assert findings.sheet == ""
-    sheets = list(workbook.open_sheets(many, Workbook(sheets=["Deckblatt"]), Format(), findings))
-    assert findings.sheet == ""
-    assert [findings.sheet for _ in sheets[0].rows] == ["Deckblatt"]
-    assert findings.sheet == ""
+
+
+def test_what_is_left_over_of_a_sheet_is_passed_over_and_nothing_stays_behind(
+    many: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: object, **options: object) -> subprocess.Popen[bytes]:
+        children.append(popen(*arguments, **options))  # type: ignore[call-overload]
+        return children[-1]
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(parent.subprocess, "Popen", start)
+    sheets = workbook.open_sheets(many, Workbook(sheets=["*"]), Format(), Findings())
+    assert [sheet.name for sheet in sheets] == ["Deckblatt", "Daten 2022", "Daten 2023", "Notiz (alt)", "leer"]
+    sheets = workbook.open_sheets(many, Workbook(sheets=["*"]), Format(), Findings())
+    assert next(sheets).name == "Deckblatt"
+    assert children[1].poll() is None
+    sheets.close()
+    assert [child.returncode for child in children] == [0, -9]
+    assert all(child.stdout.closed and child.stdin.closed for child in children)
 
 
 def test_two_sheets_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -476,8 +489,6 @@ def test_two_sheets_of_one_name_are_refused(tmp_path: Path) -> None:
     sheet = '<sheet name="A" sheetId="1" r:id="r1"/>'
     parts["xl/workbook.xml"] = str(parts["xl/workbook.xml"]).replace(sheet, sheet * 2)
     refused(archive(tmp_path / "a.xlsx", parts), "datei_lesbar", "zwei Blätter heißen »A«")
-    parts["xl/workbook.xml"] = str(parts["xl/workbook.xml"]).replace('name="A"', 'name="B"', 1)
-    refused(archive(tmp_path / "a.xlsx", parts), "datei_lesbar", "denselben Inhalt")
 
 
 # ---------------------------------------------------------------- other files
@@ -551,7 +562,7 @@ def test_files_of_other_programs(tmp_path: Path) -> None:
 
 
 def test_passwords_are_named(tmp_path: Path) -> None:
-    encrypted = workbook._container(bytes(5000)).replace(
+    encrypted = ole(bytes(5000)).replace(
         "Workbook".encode("utf-16-le").ljust(66, b"\0")[:64] + struct.pack("<H", 18),
         "EncryptedPackage".encode("utf-16-le").ljust(64, b"\0") + struct.pack("<H", 34),
     )
@@ -581,15 +592,15 @@ def test_truncated_files(tmp_path: Path, foreign_xls: Path) -> None:
 
 def test_size_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = xlsx(tmp_path / "a.xlsx", '<row r="1"><c r="A1"><v>1</v></c></row>')
-    monkeypatch.setattr(workbook, "WORKBOOK_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr(checks, "WORKBOOK_BYTES", path.stat().st_size - 1)
     refused(path, "datei_zu_gross")
     monkeypatch.undo()
-    monkeypatch.setattr(workbook, "UNPACKED_FILES", 4)
+    monkeypatch.setattr(checks, "UNPACKED_FILES", 4)
     refused(path, "datei_zu_gross", "mehr als 4 Teilen")
 
 
 def test_zip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workbook, "UNPACKED_BYTES", 10 * 1024 * 1024)
+    monkeypatch.setattr(checks, "UNPACKED_BYTES", 10 * 1024 * 1024)
     bomb = xlsx(tmp_path / "a.xlsx", "", around=" " * (11 * 1024 * 1024))
     refused(bomb, "datei_zu_gross", "entpackt größer als 10 MB")
     # The list of parts may lie about the size: then the true size is counted, or the check sum is wrong.
@@ -602,7 +613,7 @@ def test_zip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_overlapping_parts_count_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many names for one lump of data, declared small."""
-    monkeypatch.setattr(workbook, "UNPACKED_BYTES", 10 * 1024 * 1024)
+    monkeypatch.setattr(checks, "UNPACKED_BYTES", 10 * 1024 * 1024)
     path = xlsx(tmp_path / "a.xlsx", " " * (6 * 1024 * 1024), strings=" " * (6 * 1024 * 1024))
     data = bytearray(path.read_bytes())
     entries = [info for info in zipfile.ZipFile(path).infolist() if info.file_size > 1024 * 1024]
@@ -639,13 +650,8 @@ def test_entities_and_outside_files_in_xml_are_refused(tmp_path: Path) -> None:
     outside = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
     refused(xlsx(path, one, strings=f"{outside}<sst><si><t>&a;</t></si></sst>"), "datei_lesbar", "DOCTYPE")
     refused(ods(path, table(row(text("&b;"))), start=LAUGHS), "datei_lesbar", "DOCTYPE")
-    refused(xlsx(path, "<x>" * 300 + "</x>" * 300), "datei_lesbar", "ineinander")
     refused(xlsx(path, "<x>"), "datei_lesbar", "ungültiges XML")
-    refused(
-        xlsx(path, '<row r="1"><c r="A1"><v><![CDATA[7]]></v></c></row>'),
-        "datei_lesbar",
-        "Blatt »A«, Zeile 1, Spalte A",
-    )
+    refused(xlsx(path, '<row r="1"><c r="A1"><v><![CDATA[7]]></v></c></row>'), "datei_lesbar", "sheet1.xml")
     refused(xlsx(path, '<row r="1"><c r="A1"><v>1<!-- x -->2</v></c></row>'), "datei_lesbar")
 
 
@@ -663,7 +669,7 @@ def huge_files(folder: Path) -> dict[str, Path]:
     texts = struct.pack("<II", 1, 1) + struct.pack("<HB", 8000, 0) + b"x" * 8000
     labels = b"".join(record8(0x00FD, struct.pack("<HHHI", i % 65536, i // 65536, 0, 0)) for i in range(80_000))
     everywhere = 'table:number-columns-repeated="16384"'
-    whole = workbook._container(xls_stream(b""))
+    whole = ole(xls_stream(b""))
     # the directory's sector follows itself; the list of tables goes on in itself
     (folder / "circle.xls").write_bytes(whole[: 4096 + 4] + struct.pack("<I", 1) + whole[4096 + 8 :])
     again = whole[: 4096 + 4092] + struct.pack("<I", 0) + whole[4096 + 4096 :]
@@ -681,15 +687,11 @@ def huge_files(folder: Path) -> dict[str, Path]:
         "xls, far corner": xls(folder / "far.xls", number8(65535, 65535, 1.0)),
         "xls, circle": folder / "circle.xls",
         "xls, circle of tables": folder / "circle2.xls",
-        "xlsb, far row": xlsb(folder / "far.xlsb", row12(0xFFFFFFF0) + cell12(5, 0, bytes(8))),
-        "xlsb, far column": xlsb(folder / "wide.xlsb", row12(0) + cell12(5, 0xFFFFFFF0, bytes(8))),
-        "xlsb, far corner": xlsb(folder / "corner.xlsb", row12(1048575) + cell12(5, 16383, bytes(8))),
-        "xlsb, count of texts": xlsb(folder / "sst.xlsb", b"", count=0xFFFFFFF0),
     }  # fmt: skip
 
 
 def test_memory_does_not_follow_what_files_claim(tmp_path: Path) -> None:
-    """In a process with little memory: without the checks each of these files would kill it."""
+    """Without limits each of these files would end the process that reads it; here with less memory than usual."""
     files = huge_files(tmp_path)
     code = (
         "import json, resource, sys; from pathlib import Path; import tests.test_workbook as t\n"
@@ -707,7 +709,6 @@ def test_memory_does_not_follow_what_files_claim(tmp_path: Path) -> None:
     )
     found = dict(zip(files, map(json.loads, run.stdout.splitlines()), strict=False))
     assert run.returncode == 0, (list(found)[-1:], run.stderr[-500:])
-    assert found.pop("xls, announced size") == [1, []]
     for name, (rows, rules) in found.items():
         assert rows == 0, name
         assert set(rules) <= {"datei_zu_gross", "datei_lesbar"} and rules, name
@@ -721,33 +722,27 @@ def test_a_far_cell_is_named(tmp_path: Path) -> None:
     refused(ods(path, far), "datei_zu_gross", "Blatt »O«", "NTP10000")
 
 
-def test_limits_within_a_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a"
-    long = "x" * (workbook.CELL_CHARACTERS + 1)
-    content = f'<row r="1"><c r="B1" t="inlineStr"><is><t>{long}</t></is></c></row>'
-    refused(xlsx(path, content), "datei_lesbar", "Spalte B", "überlang")
-    monkeypatch.setattr(workbook, "_PLACES", 2)
-    errors = "".join(f'<c r="{letter}1" t="e"><v>#N/A</v></c>' for letter in "ABC")
-    refused(xlsx(path, f'<row r="1">{errors}</row>'), "datei_zu_gross", "Fehlerwerte")
-    refused(
-        xlsx(path, "", around='<mergeCells><mergeCell ref="A1:B1"/></mergeCells>' * 3), "datei_zu_gross", "verbundene"
-    )
+def test_long_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = '<row r="1"><c r="A1"><v>1</v></c></row><row r="2"><c r="B2" t="inlineStr"><is><t>%s</t></is></c></row>'
+    path = xlsx(tmp_path / "a", content % ("x" * (CELL_CHARACTERS + 1)))
+    rows, findings = read(path)
+    assert rows["A"] == [["1", ""], ["", ""]]
+    assert [(f.rule, f.line, f.column) for f in findings.kept] == [("datei_lesbar", 2, 2)]
+    monkeypatch.setattr(parent, "LINE_BYTES", 1000)
+    rows, findings = read(path)
+    assert rows["A"] == [["1", ""]]
+    assert [(f.rule, f.sheet) for f in findings.kept] == [("datei_zu_gross", "A")]
 
 
-def test_sheets_that_are_read_at_once_are_limited_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workbook, "SHEET_CELLS", 10)
-    six = row(*[number("1")] * 6)
-    assert read(ods(tmp_path / "a.ods", table(six)))[0]
-    refused(ods(tmp_path / "a.ods", table(six) + table(six, name="B")), "datei_zu_gross", "zusammen mehr als 10")
-    sheet = begin8(16) + number8(0, 5, 1.0) + END8
-    first = len(begin8(5)) + 2 * 13 + len(END8)
-    listed = [
-        record8(0x0085, struct.pack("<IBBBBc", place, 0, 0, 1, 0, name))
-        for place, name in ((first, b"A"), (first + len(sheet), b"B"))
-    ]
-    path = tmp_path / "a.xls"
-    path.write_bytes(workbook._container(begin8(5) + b"".join(listed) + END8 + sheet * 2))
-    refused(path, "datei_zu_gross", "zusammen mehr als 10")
+@pytest.mark.parametrize(
+    ("limit", "value"),
+    [("READER_MEMORY", 40 * 1024 * 1024), ("READER_MEMORY", 300 * 1024 * 1024), ("READER_SECONDS", 1)],
+)
+def test_limits_of_the_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int) -> None:
+    row = "<row>" + "<c><v>1</v></c>" * 1000 + "</row>"
+    path = xlsx(tmp_path / "a.xlsx", row * 4000)
+    monkeypatch.setattr(parent, limit, value)
+    refused(path, "datei_lesbar" if value == 40 * 1024 * 1024 else "datei_zu_gross")
 
 
 def test_no_damage_escapes_as_an_exception(tmp_path: Path, foreign_xls: Path) -> None:
@@ -757,12 +752,11 @@ def test_no_damage_escapes_as_an_exception(tmp_path: Path, foreign_xls: Path) ->
             path, '<row r="1"><c r="B1" t="e"><f>1</f><v>#REF!</v></c></row>', strings="<sst><si/></sst>"
         ).read_bytes(),
         ods(path, table(row(number("1"), text("x", 'table:number-columns-repeated="2"')))).read_bytes(),
-        xlsb(path, row12(0) + cell12(7, 0, bytes(4)), strings=("x",)).read_bytes(),
         foreign_xls.read_bytes(),
     ]
     dice = random.Random(20260101)
     for original in originals:
-        for _ in range(60):
+        for _ in range(25):
             path.write_bytes(_damaged(original, dice))
             read(path)
 
@@ -787,36 +781,30 @@ def _shuffled(content: bytes, dice: random.Random) -> bytes:
     return bytes(changed[: dice.randrange(len(changed) + 1)] if dice.random() < 0.1 else changed)
 
 
-def test_a_crash_inside_the_reader_is_a_finding(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class PanicException(BaseException):  # as PyO3's: not an Exception
-        pass
+SAYS = 'import os; print(\'{"sheets": [["A", true, false], ["B", true, false]], "links": []}\', flush=True); input();'
+HEADER = 'print(\'{"findings": [], "merged": [], "width": 1}\\n["x"]\', flush=True);'
 
-    class Sheet:
-        start, end = (0, 0), (1, 0)
 
-        def iter_rows(self) -> Iterator[list[str]]:
-            yield ["x"]
-            raise PanicException("index out of bounds")
-
-    class Reader:
-        @staticmethod
-        def from_filelike(_: object) -> Reader:
-            return Reader()
-
-        def get_sheet_by_name(self, name: str) -> Sheet:
-            if name == "Deckblatt":
-                raise PanicException("called `Option::unwrap()`")
-            return Sheet()
-
-    monkeypatch.setattr(workbook, "CalamineWorkbook", Reader)
-    rows, findings = read(many, "Deckblatt", "Daten 2022")
-    assert rows == {"Daten 2022": [["x"]]}
-    assert [(f.rule, f.sheet) for f in findings.kept] == [("datei_lesbar", "Deckblatt"), ("datei_lesbar", "Daten 2022")]
-    monkeypatch.setattr(Reader, "from_filelike", lambda _: (_ for _ in ()).throw(PanicException()))
-    assert read(many, "Deckblatt")[1].rules == {"datei_lesbar"}
-    monkeypatch.setattr(Reader, "from_filelike", lambda _: (_ for _ in ()).throw(KeyboardInterrupt()))
-    with pytest.raises(KeyboardInterrupt):
-        read(many, "Deckblatt")
+@pytest.mark.parametrize(
+    ("code", "rows", "found"),
+    [
+        ("import os; os.abort()", {}, [("datei_zu_gross", "")]),
+        ("import os; os.kill(os.getpid(), 9)", {}, [("datei_zu_gross", "")]),
+        ("import os; os.kill(os.getpid(), 11)", {}, [("datei_lesbar", "")]),
+        ("this is no Python", {}, [("datei_lesbar", "")]),
+        (SAYS + "os.abort()", {}, [("datei_zu_gross", "A")]),
+        (SAYS + HEADER + "os.abort()", {"A": [["x"]]}, [("datei_zu_gross", "A")]),
+        (SAYS + HEADER + "print('[\"y', end='', flush=True); os._exit(0)", {"A": [["x"]]}, [("datei_lesbar", "A")]),
+    ],
+)
+def test_a_crash_inside_the_reader_is_a_finding(
+    many: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], code: str, rows: Rows, found: object
+) -> None:
+    monkeypatch.setattr(parent, "_COMMAND", [sys.executable, "-c", code])
+    read_rows, findings = read(many)
+    assert read_rows == rows
+    assert [(f.rule, f.sheet) for f in findings.kept] == found
+    assert capfd.readouterr() == ("", "")
 
 
 # ---------------------------------------------------------------- formulas and links
@@ -951,24 +939,8 @@ def test_ods_hidden_sheets_and_caches_of_other_files(tmp_path: Path) -> None:
     assert "»file:///H:/alt.ods«" in findings.kept[0].message
 
 
-# ---------------------------------------------------------------- xlsb
-
-
-def test_xlsb(tmp_path: Path) -> None:
-    cells = row12(1) + cell12(5, 1, struct.pack("<d", 16.152529594586195)) + cell12(7, 2, struct.pack("<I", 0))
-    cells += cell12(3, 3, b"\x17") + cell12(4, 4, b"\x01") + cell12(62, 5, b"\0" + wide("bunt"))
-    cells += row12(3) + cell12(2, 0, struct.pack("<I", 7 << 2 | 2)) + cell12(9, 1, struct.pack("<dHI", 3.0, 0, 0))
-    path = xlsb(tmp_path / "a.xlsb", cells, strings=("Süd",))
-    rows, findings = read(path)
-    assert rows["A"] == [
-        [""] * 6,
-        ["", "16,152529594586195", "Süd", "#REF!", "WAHR", "bunt"],
-        [""] * 6,
-        ["7", "3", "", "", "", ""],
-    ]
-    assert merged(path, "A") == [(1, 3, 2, 4)]
-    rules = [(f.rule, f.sheet, f.line, f.column) for f in findings.kept]
-    assert rules == [("formel", "A", 4, 2), ("blatt_versteckt", "weg", 0, 0), ("formel", "weg", 4, 2)]
+def test_xlsb_is_asked_for_as_xlsx(tmp_path: Path) -> None:
+    refused(archive(tmp_path / "a.xlsb", {"xl/workbook.bin": b"x"}), "dateiart", "xlsb", "bitte in Excel als xlsx")
 
 
 # ---------------------------------------------------------------- xls
@@ -1022,13 +994,10 @@ def test_xls_texts_that_go_on_in_the_next_record(tmp_path: Path) -> None:
     texts += record8(0x003C, b"\x01" + "äöü".encode("utf-16-le"))
     cells = b"".join(record8(0x00FD, struct.pack("<HHHI", 0, column, 0, column)) for column in (0, 1))
     assert read(xls(tmp_path / "a.xls", cells, book=texts))[0]["A"] == [["bunt", "abcäöü"]]
-    counts = struct.pack("<II", 3, 3)
-    wide_half = b"\x01" + "äöü".encode("utf-16-le")
-    assert list(workbook._lengths8([counts + rich + split, wide_half + split, b"\0def"])) == [4, 6, 6]
     torn = xls(
         tmp_path / "a.xls", b"", book=record8(0x00FC, struct.pack("<II", 1, 1) + struct.pack("<HB", 4, 1) + b"abc")
     )
-    refused(torn, "datei_lesbar", "zerrissen")
+    refused(torn, "datei_lesbar")
 
 
 def test_xls_links_and_odd_places(tmp_path: Path) -> None:
@@ -1044,7 +1013,7 @@ def test_xls_of_excel_95(tmp_path: Path) -> None:
     """A text in several fonts is a record of its own there."""
     stream = xls_stream(record8(0x00D6, struct.pack("<HHHH", 0, 0, 0, 3) + "Süd".encode("cp1252") + b"\0"))
     path = tmp_path / "a.xls"
-    path.write_bytes(workbook._container(stream))
+    path.write_bytes(ole(stream))
     assert read(path)[0]["A"] == [["Süd"]]
 
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from pipelines.describe.paper import Notes, counted
@@ -23,6 +24,8 @@ _GERMAN: list[tuple[Literal[",", "."], Literal[".", ",", " ", "'"] | None]]
 _GERMAN = [(",", None), (",", "."), (",", " "), (",", "'"), (".", None), (".", ","), (".", " "), (".", "'")]
 """Decimal and thousands mark, most probable first; the first pair that reads most cells is proposed."""
 PERIOD_TYPES = ("stichtag", "schuljahr", "kalenderjahr")
+_REMEMBERED = 100_000
+"""Texts whose kind is remembered: the same ones come up again and again."""
 YEAR_END = "12-31"
 
 
@@ -52,16 +55,19 @@ SIGNS: dict[str, Sign] = {
 _WORDS_FOR_NOTHING = {"k.a.", "k. a.", "ka", "n.v.", "n. v.", "nv", "na", "n/a", "nan", "null", "none", "fehlt"}
 
 
+@lru_cache(_REMEMBERED)
 def numberish(text: str) -> bool:
     """Whether a person would call it a number, whatever its marks."""
     return _NUMBERISH.fullmatch(text) is not None
 
 
+@lru_cache(_REMEMBERED)
 def with_unit(text: str) -> bool:
     """A number with something about it that the readers do not accept (%, brackets, r for revised)."""
     return _WITH_UNIT.fullmatch(text) is not None
 
 
+@lru_cache(_REMEMBERED)
 def sign(text: str) -> Sign | None:
     """Meaning of a text that stands for no number; None if it is not known as such."""
     if text.casefold() in _WORDS_FOR_NOTHING:
@@ -69,11 +75,13 @@ def sign(text: str) -> Sign | None:
     return SIGNS.get(text)
 
 
+@lru_cache(_REMEMBERED)
 def dateish(text: str) -> bool:
     """Whether it is built like a day, possible or not."""
     return _DATEISH.fullmatch(text) is not None
 
 
+@lru_cache(_REMEMBERED)
 def period_type(text: str) -> str | None:
     """The type of period a text names: stichtag, schuljahr, or kalenderjahr for a bare year."""
     return next((kind for kind in PERIOD_TYPES if parse_period(text, kind)), None)
@@ -88,11 +96,11 @@ def number_format(texts: Sequence[str], sample: Sample, notes: Notes) -> Format:
     Between commas a decimal mark is rather a point. Numbers of a workbook come with a decimal comma from the readers;
     only its text cells can leave something open.
     """
-    numbers = [text for text in texts if numberish(text)]
+    numbers = Counter(text for text in texts if numberish(text))
     pairs = _GERMAN[4:] + _GERMAN[:4] if sample.delimiter == "," else _GERMAN
     forms = [Format(decimal=decimal, thousands=thousands) for decimal, thousands in pairs]
     best = max(forms, key=lambda form: _readable(form, numbers))
-    _ambiguous(best, [text for text in numbers if not (sample.workbook and "," in text)], notes)
+    _ambiguous(best, Counter({t: n for t, n in numbers.items() if not (sample.workbook and "," in t)}), notes)
     return best
 
 
@@ -111,25 +119,24 @@ def number(text: str, form: Format, pattern: re.Pattern[str]) -> float | None:
     return float(text.replace(form.thousands or "\0", "").replace(form.decimal, "."))
 
 
-def _readable(form: Format, numbers: Sequence[str]) -> int:
+def _readable(form: Format, numbers: Counter[str]) -> int:
     pattern = pattern_of(form)
-    return sum(1 for text in numbers if pattern.fullmatch(_plain_blanks(text)))
+    return sum(count for text, count in numbers.items() if pattern.fullmatch(_plain_blanks(text)))
 
 
 def _plain_blanks(text: str) -> str:
     return _BLANKS.sub(" ", text)
 
 
-def _ambiguous(form: Format, numbers: Sequence[str], notes: Notes) -> None:
+def _ambiguous(form: Format, numbers: Counter[str], notes: Notes) -> None:
     """A mark with exactly three digits behind it may group thousands or begin a fraction."""
-    marks = Counter(str(match[1]) for text in numbers if (match := _GROUPED.fullmatch(text)))
-    for mark, count in marks.items():
-        others = [text for text in numbers if mark in text and not _GROUPED.fullmatch(text)]
-        if others:
+    grouped = {text: str(match[1]) for text in numbers if (match := _GROUPED.fullmatch(text))}
+    for mark in dict.fromkeys(grouped.values()):
+        if any(mark in text and text not in grouped for text in numbers):
             continue  # 1.234.567, 0.5 or 12.34 leave no doubt
-        samples = [text for text in dict.fromkeys(numbers) if _GROUPED.fullmatch(text)][:3]
-        plain = [text for text in dict.fromkeys(numbers) if text.isascii() and text.isdigit()]
-        beside = sorted(plain, key=lambda text: (-len(text), numbers.index(text)))[:2]
+        found = [text for text, used in grouped.items() if used == mark]
+        samples, count = found[:3], sum(numbers[text] for text in found)
+        beside = sorted((text for text in numbers if text.isascii() and text.isdigit()), key=len, reverse=True)[:2]
         what = f"»{'«, »'.join(samples)}« ({counted(count, 'Zelle', 'Zellen')})"
         if beside:
             what += f" neben »{'« und »'.join(beside)}«"

@@ -32,8 +32,9 @@ _KNOWN_SPLITS = [
     {"evangelisch", "katholisch", "sonstige", "sonstige/ohne", "ohne", "roemisch-katholisch"},
 ]
 _NO_VALUE = re.compile(
-    r"nummer|\bnr\b|(^|_)nr($|_)|\bcode\b|schl(ü|ue)ssel|kennziffer|\bplz\b|postleitzahl|\blat\b|\blon\b|latitude|"
-    r"longitude|l(ä|ae)ngengrad|breitengrad|\bags\b|^id$|_id$|^(lfd|objectid|fid)\b|koordinate",
+    r"nummer\b|^nr\b|(\b|_)nr\.?$|\bcode\b|schl(ü|ue)ssel|kennziffer|\bplz\b|postleitzahl|\blat\b|\blon\b|latitude|"
+    r"longitude|l(ä|ae)ngengrad|breitengrad|\bags\b|^id$|_id$|^(lfd|objectid|fid)\b|koordinate|"
+    r"^(seite|page|zeile|line)$",
     re.IGNORECASE,
 )
 _FOOTNOTE = re.compile(r"\s*[0-9]{1,2}\)+$")
@@ -45,7 +46,7 @@ Numbers = dict[tuple[int, str], float]
 """Numbers of a series by what identifies a figure besides the series: row, and period if it stands in the heading."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Series:
     """Figures that belong together: one column, one heading text under many periods, or one entry of Merkmal."""
 
@@ -117,11 +118,13 @@ class Finder:
             legend: lines below the table.
             sample: the file, which tells what marks to expect in numbers.
         """
+        left_out = self._left_out(columns) if measure_column is not None else []
+        columns = [column for column in columns if column not in left_out]
         texts = [text for column in columns for text in column.texts]
         self.form = number_format(texts, sample, self.notes)
         placed = ((text, self.grid.place(row, column)) for column in columns for row, text in enumerate(column.texts))
         symbols = signs_of(placed, self.form, legend, self.notes)
-        result = Figures([], [], self.form, symbols, measure_column)
+        result = Figures([], [], self.form, symbols, measure_column, left_out)
         if measure_column is not None:
             self._by_row(columns, measure_column, result)
         else:
@@ -151,7 +154,7 @@ class Finder:
         pattern = pattern_of(self.form)
         numbers = {}
         for column in columns:
-            period = self.time.headings.get(column.index, "")
+            period = self.time.headings.get(column.index, "") if wanted is None else str(column.index)
             known = {text: number(text, self.form, pattern) for text in column.counts}
             for row, text in enumerate(column.texts):
                 value = known.get(text)
@@ -166,16 +169,16 @@ class Finder:
     # ------------------------------------------------------------ measures in columns
 
     def _by_column(self, series: list[Series], result: Figures) -> None:
-        entries: dict[int, dict[str, Any]] = {}
+        entries: dict[Series, dict[str, str]] = {}
         several = len(series) > 1
         for total, parts in self._groups([one for one in series if not self._is_rate(one)]):
             entries |= self._split(total, parts, result)
         for one in series:
-            if id(one) not in entries:
+            if one not in entries:
                 draft = self._draft(one)
                 result.measures.append(draft)
-                entries[id(one)] = {"measure": draft.id}
-        result.values = [{**self._where(one, several), **entries[id(one)]} for one in series]
+                entries[one] = {"measure": draft.id}
+        result.values = [{**self._where(one, several), **entries[one]} for one in series]
 
     def _groups(self, counts: list[Series]) -> list[tuple[Series | None, list[Series]]]:
         """Series that are parts of a whole, with the total if one is delivered."""
@@ -183,18 +186,21 @@ class Finder:
         rest = list(counts)
         totals = [one for one in counts if TOTAL_WORD.search(one.label)]
         for total in totals or (counts if len(counts) <= _MOST_TOTALS else []):
-            if any(total is one for one in rest) and (parts := _parts_of(total, rest)):
+            if total in rest and (parts := _parts_of(total, rest)):
                 found.append((total, parts))
-                rest = [one for one in rest if one is not total and not any(one is part for part in parts)]
+                rest = [one for one in rest if one is not total and one not in parts]
         total_like = [one for one in rest if TOTAL_WORD.search(one.label)]
         parts = [one for one in rest if not TOTAL_WORD.search(one.label)]
-        if len(parts) > 1 and (_known_split(parts) or (len(parts) > 2 and _SPLIT_NAME.search(self.topic))):
+        if len(parts) > 1 and (
+            _known_split([one.label.rpartition(PARTS)[2] for one in parts])
+            or (len(parts) > 2 and _SPLIT_NAME.search(self.topic))
+        ):
             whole = total_like[0] if len(total_like) == 1 and not found else None
             found.append((whole, parts))
         return found
 
-    def _split(self, total: Series | None, parts: list[Series], result: Figures) -> dict[int, dict[str, Any]]:
-        """One measure with categories; returns what each series is, by its identity."""
+    def _split(self, total: Series | None, parts: list[Series], result: Figures) -> dict[Series, dict[str, str]]:
+        """One measure with categories; returns what each series is."""
         label = total.name if total and not _generic(total.name) else self.topic
         draft = Draft(self._id(label), shown(readable(label)), _family(label), "persons", "count")
         draft.category_total = "delivered" if total else "summed"
@@ -204,10 +210,10 @@ class Finder:
         for one in parts:
             code = category_id(one.name, {*draft.categories, TOTAL})
             draft.categories[code] = shown(one.name)
-            what[id(one)] = {"measure": draft.id, "category": code}
+            what[one] = {"measure": draft.id, "category": code}
         place = f"measure:{draft.id}"
         if total is not None:
-            what[id(total)] = {"measure": draft.id}
+            what[total] = {"measure": draft.id}
             self._sum_holds(total, parts, draft, result)
         else:
             text = "Aufgliederung angenommen, die Summe bilden die Teile (category_total: summed). Sind es verschiedene"
@@ -274,7 +280,7 @@ class Finder:
 
     def _by_row(self, columns: Sequence[Column], measure_column: Column, result: Figures) -> None:
         """Several measures in one column; with several value columns these are categories of each."""
-        series = self._series(self._readable_beside(columns, result))
+        series = self._series(columns)
         self._named(series)
         split = self._categories(series)
         measures = {}
@@ -286,31 +292,31 @@ class Finder:
             self._split_rows(draft, split)
             result.measures.append(draft)
         for one in series:
-            code = split.get(id(one), (TOTAL, ""))[0]
+            code = split.get(one, (TOTAL, ""))[0]
             entry = {**self._where(one, len(series) > 1), "measure_column": measure_column.name, "measures": measures}
             result.values.append(entry if code == TOTAL else {**entry, "category": code})
 
-    def _readable_beside(self, columns: Sequence[Column], result: Figures) -> Sequence[Column]:
-        """The value columns; where they hold different things, only the one that calls itself the value."""
+    def _left_out(self, columns: Sequence[Column]) -> list[Column]:
+        """Where one value column calls itself the value, the others beside it: they hold something else."""
         plain = [column for column in columns if _generic(column.name) and not TOTAL_WORD.search(column.name)]
-        if len(columns) < 2 or len(plain) != 1 or not any(self._one("", [column]).fractions for column in columns):
-            return columns
-        result.left_out = [column for column in columns if column is not plain[0]]
-        names = ", ".join(f"»{shown(column.name, 30)}«" for column in result.left_out)
+        others = [column for column in columns if column not in plain]
+        if self.time.headings or len(plain) != 1 or not others or _known_split([column.name for column in others]):
+            return []
+        names = ", ".join(f"»{shown(column.name, 30)}«" for column in others)
         text = f"Neben »{shown(plain[0].name)}« stehen weitere Zahlen, die nicht gelesen werden: {names}"
         self.notes.doubt("values", text)
-        return plain
+        return others
 
-    def _categories(self, series: Sequence[Series]) -> dict[int, tuple[str, str]]:
-        """Code and title of each series by its identity, if there are several; at most one is the total."""
-        split: dict[int, tuple[str, str]] = {}
+    def _categories(self, series: Sequence[Series]) -> dict[Series, tuple[str, str]]:
+        """Code and title of each series, if there are several; at most one is the total."""
+        split: dict[Series, tuple[str, str]] = {}
         for one in series if len(series) > 1 else ():
             taken = {code for code, _ in split.values()}
             total = TOTAL_WORD.search(one.name) and TOTAL not in taken
-            split[id(one)] = (TOTAL if total else category_id(one.name, {*taken, TOTAL}), shown(one.name))
+            split[one] = (TOTAL if total else category_id(one.name, {*taken, TOTAL}), shown(one.name))
         return split
 
-    def _split_rows(self, draft: Draft, split: dict[int, tuple[str, str]]) -> None:
+    def _split_rows(self, draft: Draft, split: dict[Series, tuple[str, str]]) -> None:
         draft.categories = {code: title for code, title in split.values() if code != TOTAL}
         if draft.categories:
             draft.category_total = "delivered" if len(draft.categories) < len(split) else "summed"
@@ -331,17 +337,11 @@ class Finder:
             self.notes.doubt(f"measure:{draft.id}", f"{text} Quelle dort unter levels nennen")
 
 
-def value_columns(grid: Grid, used: Sequence[Column], notes: Notes) -> list[Column]:
+def value_columns(grid: Grid, used: Sequence[Column]) -> list[Column]:
     """Columns that hold figures and nothing else that is known; numbers that are ids or coordinates are left out."""
-    found = []
-    for column in grid.columns:
-        if any(column is other for other in used) or column.figures < 0.5 or not column.name:
-            continue
-        if _NO_VALUE.search(column.name):
-            notes.fact("ignore", f"»{shown(column.name)}« enthält Zahlen, aber nach der Überschrift keine Werte.")
-            continue
-        found.append(column)
-    return found
+    taken = {column.index for column in used}
+    numbers = [c for c in grid.columns if c.index not in taken and c.figures >= 0.5 and c.name]
+    return [column for column in numbers if not _NO_VALUE.search(column.name)] or numbers
 
 
 def _besides(column: Column, time: Time) -> str:
@@ -363,8 +363,8 @@ def _generic(label: str) -> bool:
     return not words(label) or GENERIC.fullmatch(label.strip()) is not None
 
 
-def _known_split(parts: Sequence[Series]) -> bool:
-    labels = [one.label.rpartition(PARTS)[2] for one in parts]
+def _known_split(labels: Sequence[str]) -> bool:
+    """Whether headings are age groups, sexes or the like."""
     if sum(age_group(label) is not None for label in labels) >= 0.7 * len(labels):
         return True
     plain_labels = {words(label).replace("_", " ") for label in labels}
@@ -381,7 +381,7 @@ def _gaps(total: Series, parts: Sequence[Series]) -> list[tuple[int, str]] | Non
 
 def _parts_of(total: Series, series: Sequence[Series]) -> list[Series]:
     """The longest run of columns beside `total` that adds up to it in nearly every row; [] if none does."""
-    place = next(i for i, one in enumerate(series) if one is total)
+    place = list(series).index(total)
     keys = list(total.numbers)[:_COMPARED]
     for run in (list(series[place + 1 :]), list(reversed(series[:place]))):
         sums, longest = dict.fromkeys(keys, 0.0), 0
@@ -392,6 +392,5 @@ def _parts_of(total: Series, series: Sequence[Series]) -> list[Series]:
             if size > 1 and len(sums) > 1 and something and gaps <= 0.05 * len(sums):
                 longest = size
         if longest:
-            chosen = run[:longest]
-            return [one for one in series if any(one is part for part in chosen)]
+            return [one for one in series if one in run[:longest]]
     return []

@@ -14,7 +14,7 @@ from pipelines.intake.failures import Findings
 from pipelines.intake.tables import PARTS
 
 
-@dataclass
+@dataclass(eq=False)
 class Column:
     """One column: its heading as the layout names it, the heading's texts, the text of its cells (trimmed)."""
 

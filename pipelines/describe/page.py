@@ -87,7 +87,7 @@ def _layout(paper: Paper, found: Proposal) -> None:
         paper.mapping("area", found.place.keys, 4)
     paper.pair("period", found.time.keys, 4)
     if found.constant:
-        paper.mapping("constant", found.constant, 4)
+        paper.mapping("constant", found.constant, 4, tail="so muss es in jeder Zeile stehen")
     paper.open("values", 4)
     for entry in found.figures.values:
         paper.item(entry, 6)

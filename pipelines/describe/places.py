@@ -110,7 +110,7 @@ def _name_column(columns: Sequence[Column], names: Names) -> tuple[Column | None
     """The column whose cells are names of areas most often, and the pattern that cuts the names out of its cells."""
     best: tuple[float, Column | None, str | None] = (0.0, None, None)
     for column in columns:
-        if not column.name:
+        if not column.name or column.figures >= 0.5:
             continue
         for pattern in (None, *_SPLITS):
             share = _named_share(column, pattern, names)
@@ -281,11 +281,13 @@ def _says(grid: Grid, place: Place, level: str, project: Project) -> bool:
 def _level_column(
     free: Sequence[Column], place: Place, hits: dict[str, set[int]], everything: set[int]
 ) -> tuple[Column, dict[str, str]] | None:
-    """A column whose text tells the level of nearly every recognised row."""
+    """A column whose text tells the level of nearly every recognised row; best one that names the levels."""
+    found: list[tuple[tuple[bool, int, int], Column, dict[str, str]]] = []
     for column in free:
         if column in place.columns or not 2 <= len(column.counts) <= 2 * len(hits) + 3 or not column.name:
             continue
-        if column.figures >= 0.5 and not _LEVEL_HEADING.search(column.name):
+        named = bool(_LEVEL_HEADING.search(column.name))
+        if not named and (column.figures >= 0.5 or _NO_AREA.search(column.name)):
             continue
         levels, covered = {}, 0
         for text in column.counts:
@@ -295,8 +297,10 @@ def _level_column(
                 levels[text] = level
                 covered += len(hits[level] & rows)
         if len(set(levels.values())) > 1 and covered >= 0.95 * len(everything):
-            return column, levels
-    return None
+            same = sum(plain(text) == plain(level) for text, level in levels.items())
+            found.append(((named, same, -len(column.counts)), column, levels))
+    best = max(found, key=lambda entry: entry[0], default=None)
+    return best[1:] if best else None
 
 
 def _covering(ranked: Sequence[str], hits: dict[str, set[int]], everything: set[int]) -> list[str]:

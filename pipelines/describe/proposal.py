@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +67,7 @@ def propose(project: Project, path: Path, sample: Sample, source_id: str, notes:
     time = find_period(grid, shapes[0], path.name, _hint(grid, shapes[0], path), notes)
     place = find_places(grid, time, project, names, notes)
     used = [*place.columns, *([time.column] if time.column else []), *time.others]
-    values = value_columns(grid, used, notes)
+    values = value_columns(grid, used)
     roles = find_roles(grid, time, place, values, notes)
     if time.headings:
         values = _dated_values(values, time, roles, notes)
@@ -172,10 +172,10 @@ def _headings(grid: Grid, notes: Notes) -> None:
         more = f" (so {count} mal)" if count > 1 else ""
         ends = "; damit wird die Lieferung zurückgewiesen" if first.severity == "error" else ""
         notes.doubt("table", f"{first.place()}: {first.message}{more}{ends}")
-    names = [column.name for column in grid.columns if column.name]
-    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
-        text = f"Die Überschrift »{shown(name)}« kommt {names.count(name)} mal vor"
-        notes.doubt("table", f"{text}; damit wird die Lieferung zurückgewiesen")
+    for name, count in Counter(column.name for column in grid.columns if column.name).items():
+        if count > 1:
+            text = f"Die Überschrift »{shown(name)}« kommt {count} mal vor"
+            notes.doubt("table", f"{text}; damit wird die Lieferung zurückgewiesen")
 
 
 def _sheet_patterns(sample: Sample, shapes: Sequence[Shape], time: Time) -> list[str]:

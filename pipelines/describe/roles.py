@@ -10,7 +10,7 @@ from pipelines.describe.cells import dateish, period_type
 from pipelines.describe.grid import Column, Grid
 from pipelines.describe.paper import Notes, counted
 from pipelines.describe.places import Names, Place
-from pipelines.describe.times import Time
+from pipelines.describe.times import TIME_HEADING, Time
 from pipelines.intake.failures import shown
 
 _MEASURE_HEADING = re.compile(
@@ -31,23 +31,18 @@ class Roles:
     measure: Column | None = None
     ignored: list[Column] = field(default_factory=list)
 
-    @property
-    def used(self) -> list[Column]:
-        """Columns that the layout names."""
-        return [*self.constant, *([self.measure] if self.measure else [])]
-
 
 def find_roles(grid: Grid, time: Time, place: Place, values: Sequence[Column], notes: Notes) -> Roles:
     """Sort the columns that are left."""
     taken = [*place.columns, *values, *([time.column] if time.column else [])]
-    rest = [c for c in grid.columns if not any(c is other for other in taken) and c not in time.others]
+    rest = [c for c in grid.columns if c not in taken and c not in time.others]
     roles = Roles(ignored=list(time.others))
     texts = [c for c in rest if c.name and c.figures < 0.5]
     roles.constant = [c for c in texts if _fixed(c) and (len(grid.lines) > 1 or _STRONG.search(c.name))]
     rows = _Rows(grid, [_row_key(grid, time, place, row) for row in range(len(grid.lines))])
     roles.measure = _measure_column(rows, texts, values, notes)
-    roles.ignored += [c for c in rest if not any(c is other for other in roles.used)]
-    for column in roles.ignored:
+    roles.ignored += [c for c in rest if c not in roles.constant and c is not roles.measure]
+    for column in roles.ignored[len(time.others) :]:
         _about(column, notes)
     return roles
 
@@ -60,7 +55,7 @@ def fill_down(grid: Grid, names: Names, notes: Notes) -> list[str]:
         if not (column.name and column.texts and column.texts[0] and 0.2 * len(column.texts) <= empty):
             continue
         labels = column.share(lambda text: names.is_area(text) or bool(period_type(text)) or dateish(text))
-        if column.figures < 0.5 and labels >= 0.5:
+        if labels >= 0.5 and (column.figures < 0.5 or TIME_HEADING.search(column.name)):
             found.append(column.name)
             text = f"In »{shown(column.name)}« sind {empty} Zellen leer; gelesen als Wiederholung der Zelle darüber"
             notes.doubt("table", f"{text} (fill_down)")
@@ -137,6 +132,6 @@ def _about(column: Column, notes: Notes) -> None:
         text = f"Spalte {column.index + 1} hat keine Überschrift ({samples}); sie wird nicht gelesen"
         notes.doubt("ignore", text)
     elif column.figures >= 0.5:
-        notes.fact("ignore", f"»{shown(column.name)}«: {samples}.")
+        notes.fact("ignore", f"»{shown(column.name)}«: Zahlen ({samples}), nach der Überschrift keine Werte.")
     elif len(column.counts) > 1:
         notes.fact("ignore", f"»{shown(column.name)}«: Text, {len(column.counts)} verschiedene ({samples}).")

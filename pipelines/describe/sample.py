@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -27,6 +28,7 @@ DELIMITERS = ";\t|,"
 _WIDE_BOMS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16"}
 _WIDE_BOMS[codecs.BOM_UTF16_BE] = "utf-16"
 _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_DIGIT = re.compile("[0-9]")
 _NON_ASCII = re.compile(r"\S*[^\x00-\x7f]+\S*")
 Encoding = Literal["utf-8", "latin-1", "cp1252"]
 
@@ -149,14 +151,18 @@ def _decoded(raw: bytes, encoding: str) -> str:
 
 
 def _delimiter(text: str) -> str:
-    """The mark that cuts most lines into the same number of cells."""
-    best, best_share = ";", 0.0
+    """The mark that cuts most lines into the same number of cells, above all the heading, which holds no figures."""
+    best, best_score = ";", 0.0
     for mark in DELIMITERS:
-        widths = [len(row.cells) for row in islice(_parsed(text, mark, strict=False), 300) if not row.blank()]
+        rows = [row for row in islice(_parsed(text, mark, strict=False), 300) if not row.blank()]
+        widths = [len(row.cells) for row in rows]
         usual = max(set(widths), key=lambda width: (width > 1, widths.count(width), width), default=1)
-        share = widths.count(usual) / len(widths) if usual > 1 else 0.0
-        if share > best_share + 0.1:
-            best, best_share = mark, share
+        if usual == 1:
+            continue
+        headed = any(len(row.cells) == usual and not _DIGIT.search("".join(row.cells)) for row in rows)
+        score = widths.count(usual) / len(widths) + (0.2 if headed else 0)
+        if score > best_score + 0.1:
+            best, best_score = mark, score
     return best
 
 
@@ -191,18 +197,28 @@ def _parsed(text: str, delimiter: str, strict: bool) -> Iterator[Row]:
 
 
 def _broken_umlauts(rows: list[Row], notes: Notes) -> None:
-    """Umlauts that were read with a wrong encoding once before, and control characters."""
+    """Umlauts that were read with a wrong encoding once before, and control characters: the first of each."""
+    seen: set[str] = set()
     for row in rows:
         for cell in row.cells:
-            if cell.isascii():
-                continue
-            if (word := _NON_ASCII.search(cell)) and (meant := _repaired(word[0])):
-                found = f"»{shown(word[0], 40)}« in Zeile {row.line}, gemeint ist vermutlich »{shown(meant, 40)}«"
-                notes.doubt("format", f"Umlaute sind zerstört ({found}); damit wird die Lieferung zurückgewiesen")
-                return
-            if "\ufffd" in cell:
-                notes.doubt("format", f"Umlaute sind zerstört (»{shown(cell, 40)}« in Zeile {row.line})")
-                return
+            found = "" if cell.isprintable() and cell.isascii() else _broken(cell)
+            kind = found.partition(" (")[0]
+            if found and kind not in seen:
+                seen.add(kind)
+                notes.doubt("format", f"{found}, zuerst Zeile {row.line})")
+
+
+def _broken(cell: str) -> str:
+    """What is broken in a cell, up to the place; '' if nothing is."""
+    word = _NON_ASCII.search(cell)
+    if word and (meant := _repaired(word[0])):
+        meaning = f"»{shown(word[0], 40)}«, gemeint ist vermutlich »{shown(meant, 40)}«"
+        return f"Umlaute sind zerstört, damit wird die Lieferung zurückgewiesen ({meaning}"
+    if "\ufffd" in cell:
+        return f"Umlaute sind zerstört, damit wird die Lieferung zurückgewiesen (»{shown(cell, 40)}«"
+    if any(unicodedata.category(sign) == "Cc" and sign not in "\t\r\n" for sign in cell):
+        return f"Im Text stehen unsichtbare Steuerzeichen (»{shown(cell, 40)}«"
+    return ""
 
 
 def _repaired(word: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -78,15 +79,11 @@ def find_shape(sheet: Sheet, is_area: Callable[[str], bool], notes: Notes) -> Sh
     """
     for years in (False, True):
         profile = _Profile.of(sheet.rows, years)
-        if any(_is_data(sheet.rows, i, profile) for i in range(len(sheet.rows))):
+        first = _first_row(sheet.rows, profile, is_area)
+        if first is not None:
             break
     else:
         return None
-    first = next(
-        i
-        for i in range(len(sheet.rows))
-        if _is_data(sheet.rows, i, profile) or _is_gap(sheet.rows, i, profile, is_area)
-    )
     counted = _counts_columns(sheet.rows[first])
     begin = first + 1 if counted else first
     heading = _heading(sheet, first)
@@ -120,6 +117,17 @@ def _figure(text: str) -> bool:
 
 
 # ---------------------------------------------------------------- heading
+
+
+def _first_row(rows: Sequence[Row], profile: _Profile, is_area: Callable[[str], bool]) -> int | None:
+    """The first row under the heading; rows whose figures are all missing may stand before the first figure."""
+    first = next((i for i in range(len(rows)) if _is_data(rows, i, profile)), None)
+    while first:
+        above = next((i for i in reversed(range(first)) if not rows[i].blank()), None)
+        if above is None or not _is_gap(rows, above, profile, is_area):
+            break
+        first = above
+    return first
 
 
 def _is_data(rows: Sequence[Row], index: int, profile: _Profile) -> bool:
@@ -271,7 +279,7 @@ def _stacked(sheet: Sheet, heading: list[Row], above: list[Row], keys: dict[str,
     if len(starts) < 2:
         return []
     titles = [rows[i - 1].start() for i in starts if i and len(_filled(rows[i - 1])) == 1]
-    pattern = common_pattern(titles) if len(titles) == len(starts) and above else None
+    pattern = _title_pattern(titles) if len(titles) == len(starts) and above else None
     if pattern is None:
         notes.doubt("table", f"Die Kopfzeile kommt {len(starts)} mal vor; die Wiederholungen werden übersprungen")
         keys["skip"] = list(dict.fromkeys([*keys.get("skip", []), _pattern(heading[-1])]))
@@ -282,6 +290,12 @@ def _stacked(sheet: Sheet, heading: list[Row], above: list[Row], keys: dict[str,
     if not keys["skip"]:
         del keys["skip"]
     return titles
+
+
+def _title_pattern(titles: Sequence[str]) -> str | None:
+    """Pattern of titles that differ in digits only, else of what they have in common."""
+    shapes = {re.sub("[0-9*]", "?", plain_heading(title)) for title in titles}
+    return shapes.pop() if len(shapes) == 1 else common_pattern(titles)
 
 
 def common_pattern(texts: Sequence[str]) -> str | None:

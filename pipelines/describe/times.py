@@ -15,9 +15,9 @@ from pipelines.describe.paper import Notes
 from pipelines.describe.shape import Shape, common_pattern
 from pipelines.intake.failures import shown
 from pipelines.intake.tables import reads_like
-from pipelines.periods import parse_period
+from pipelines.periods import FORMS, parse_period
 
-_HEADING = re.compile(r"jahr|datum|stichtag|zeit|period|year|date|stand|monat|quartal", re.IGNORECASE)
+TIME_HEADING = re.compile(r"jahr|datum|stichtag|zeit|period|year|date|stand|monat|quartal", re.IGNORECASE)
 _OF_THE_EXPORT = re.compile(r"stand$|erstell|auswert|export|abruf|lauf|druck|lade", re.IGNORECASE)
 _MEAN = re.compile(r"durchschnitt|jahresmittel|\bmittel", re.IGNORECASE)
 _DURING_THE_YEAR = re.compile(
@@ -33,7 +33,7 @@ _IN_TEXT = [
     r"(?<![0-9])((?:19|20)[0-9]{2})(?![0-9])",
 ]
 """Ways a period stands inside a longer text, the most precise first."""
-NEVER = _IN_TEXT[-1]
+_A_YEAR = _IN_TEXT[-1]
 
 
 @dataclass
@@ -59,7 +59,7 @@ class Time:
         if self.everywhere:
             return self.everywhere
         place = grid.sheets[row] if "sheet" in self.keys else grid.titles[row]
-        match = re.search(self.keys.get("sheet") or self.keys.get("title") or NEVER, place)
+        match = re.search(self.keys.get("sheet") or self.keys.get("title") or _A_YEAR, place)
         return match[1] if match else ""
 
     def date(self, text: str) -> dt.date | None:
@@ -116,7 +116,7 @@ def _time_columns(grid: Grid, dated: dict[int, str]) -> list[Column]:
             continue
         days = column.share(lambda text: dateish(text) or period_type(text) in ("stichtag", "schuljahr"))
         years = column.share(lambda text: period_type(text) == "kalenderjahr")
-        named = bool(_HEADING.search(column.name))
+        named = bool(TIME_HEADING.search(column.name))
         if days + years < 0.8:
             continue
         export = bool(_OF_THE_EXPORT.search(column.name))
@@ -198,7 +198,7 @@ def _empty(column: Column, grid: Grid, notes: Notes) -> None:
 
 def _unreadable_headings(grid: Grid, notes: Notes) -> None:
     """Headings with a year in the middle of a text are no periods for the readers."""
-    inside = [c.name for c in grid.columns if c.figures > 0.5 and re.search(NEVER, c.name)]
+    inside = [c.name for c in grid.columns if c.figures > 0.5 and re.search(_A_YEAR, c.name)]
     if inside:
         listed = ", ".join(f"»{shown(name, 40)}«" for name in inside[:3])
         text = f"Jahre stehen mitten in Überschriften ({listed}); gelesen werden sie nur als eigene Zeile des Kopfs"
@@ -233,12 +233,17 @@ def _outside(grid: Grid, shape: Shape, file_name: str, hint: str, notes: Notes) 
             text = f"Der Dateiname nennt mehrere Zeiten ({', '.join(years)}); gelesen wird die erste"
             notes.doubt("period", text)
         return _named("file_name", in_name, file_name, hint, notes)
+    odd = [c for c in grid.columns if TIME_HEADING.search(c.name) and any(map(re.compile("[0-9]").search, c.counts))]
+    for column in odd[:3]:
+        samples = ", ".join(f"»{shown(text, 30)}«" for text in list(column.counts)[:3])
+        text = f"»{shown(column.name)}« ({samples}) klingt nach Zeit, ist so aber nicht lesbar; lesbar sind etwa"
+        notes.doubt("period", f"{text} {FORMS['stichtag']}, {FORMS['schuljahr']}")
     notes.doubt(
         "period",
         "Keine Zeitangabe gefunden, weder Spalte noch Überschrift, Titel, Blatt oder Dateiname. Als Entwurf steht "
         "hier das Jahr im Dateinamen. Ohne eine solche wird die Lieferung zurückgewiesen",
     )
-    return Time({"file_name": NEVER, "type": "stichtag", "day": YEAR_END})
+    return Time({"file_name": _A_YEAR, "type": "stichtag", "day": YEAR_END})
 
 
 def _named(key: str, pattern: str, text: str, hint: str, notes: Notes) -> Time:

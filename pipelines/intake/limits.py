@@ -14,8 +14,12 @@ COLUMNS = 5_000
 WORKBOOK_BYTES = 64 * MEGABYTE
 """Size of a workbook as received."""
 UNPACKED_BYTES = 512 * MEGABYTE
-"""Size of a workbook unpacked (xlsx, xlsb and ods are archives)."""
+"""Size of a workbook unpacked (xlsx and ods are archives)."""
 UNPACKED_FILES = 10_000
 """Parts of a workbook's archive."""
 SHEET_CELLS = 20_000_000
 """Cells of one sheet, empty ones inside its used area included."""
+READER_MEMORY = 3072 * MEGABYTE
+"""Address space of the process that reads one workbook."""
+READER_SECONDS = 300
+"""Computing time of that process."""

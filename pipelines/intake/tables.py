@@ -188,8 +188,8 @@ def _heads(heading: list[Row], shape: TableShape, merged: Merged) -> list[list[s
     width = max(len(row.cells) for row in heading)
     grid = {row.line: [plain_heading(cell) for cell in row.cells] + [""] * (width - len(row.cells)) for row in heading}
     for top, left, bottom, right in merged:
-        for line in range(top, bottom + 1) if top in grid else ():
-            if line in grid:
+        for line in grid if top in grid else ():
+            if top <= line <= bottom:
                 grid[line][left - 1 : right] = [grid[top][left - 1]] * (min(right, width) - left + 1)
     if shape.header_fill:
         for row in heading[:-1]:

@@ -30,7 +30,7 @@ def agreement(project: Project, source: Source) -> list[tuple[str, str]]:
 def _kind(source: Source) -> str:
     if source.workbook is not None:
         sheets = listed([f"»{name}«" for name in source.workbook.sheets])
-        return f"Arbeitsmappe (xlsx, xls, xlsb oder ods); gelesen wird das Blatt {sheets}"
+        return f"Arbeitsmappe (xlsx, xls oder ods); gelesen wird das Blatt {sheets}"
     mark = _DELIMITERS.get(source.format.delimiter, f"»{source.format.delimiter}«")
     return f"Textdatei (CSV), Trennzeichen {mark}, Zeichensatz {_ENCODINGS[source.format.encoding]}"
 
