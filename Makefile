@@ -41,7 +41,7 @@ nightly: $(RUNTIME)  ## the whole night: take deliveries, check, build, protect,
 	$(BIN)/sozialraum nightly $(PROJECT_OPTION)
 
 test: $(DEV)  ## all tests
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto --dist loadfile
 
 dev: $(DEV)  ## Dagster's web page, on this machine only
 	$(BIN)/sozialraum dev $(PROJECT_OPTION)

@@ -13,6 +13,7 @@ import pytest
 
 import pipelines
 import schemas
+from pipelines.intake.rules import ALWAYS_ERRORS, RULES
 from tests.conftest import ROOT
 
 WITH_DAGSTER = {"components", "definitions.py"}
@@ -116,3 +117,8 @@ def test_data_dictionary_page_is_what_the_yaml_says() -> None:
 def test_links_between_documents_lead_somewhere(page: str) -> None:
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", (ROOT / page).read_text(encoding="utf-8")):
         assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_page_of_rules_names_every_rule_with_its_severity() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\w+)(\*?) \|", (ROOT / "docs/rules.md").read_text(encoding="utf-8"), re.M)
+    assert rows == [(r.id, r.severity, "*" if r.id in ALWAYS_ERRORS else "") for r in RULES.values()]

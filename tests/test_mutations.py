@@ -255,6 +255,11 @@ class Layout:
     def label(self) -> str:
         return f"{self.source.id}{' (Arbeitsmappe)' if self.source.workbook else ''}"
 
+    @property
+    def weight(self) -> float:
+        """How often it is drawn: all alike in the soak run, else the small files more often."""
+        return 1 if SOAK else 1 / (1000 + len(self.content))
+
     @cached_property
     def rows(self) -> list[list[str]]:
         text = io.StringIO(self.content.decode("utf-8-sig"), newline="")
@@ -284,7 +289,7 @@ def as_book(layout: Layout) -> Layout:
 def all_layouts(folder: Path) -> list[Layout]:
     """Shipped files, workbooks over three of their layouts, and the city's real files where they are."""
     found = layouts_of(load_project(ROOT), ROOT / "data/raw")
-    books = ("bevoelkerung_geschlecht", "bevoelkerung_stadtteile", "specimen_schulabgaenge")
+    books = ("bevoelkerung_geschlecht", "specimen_kinder_sgb2", "sozialbericht_sgb2")
     found += [as_book(layout) for layout in found if layout.source.id in books]
     if SHARED.is_dir():
         from tests.test_realdirt import make_project
@@ -336,7 +341,7 @@ def mutants_of(layouts: list[Layout], count: int, seed: int = 20251124) -> Itera
         kind = kinds[number % len(kinds)]
         possible = [layout for layout in layouts if kind in kinds_of(layout)]
         while True:
-            layout = random.choice(possible)
+            layout = random.choices(possible, [layout.weight for layout in possible])[0]
             try:
                 content = mutate(layout, kind, random)
             except (IndexError, ValueError):  # this layout has nothing that could be changed so
@@ -385,19 +390,22 @@ class Bench:
         self.folder = folder
         self.layouts = all_layouts(folder)
         self.places = Places(ROOT / "assets/areas/areas.csv")
-        self.before: dict[str, dict[Key, float | str]] = {}
-        self.pasts: dict[tuple[str, str], Past] = {}
-        for layout in self.layouts:
-            self._original(layout)
+        self.pasts: dict[tuple[Path, str], Past] = {}
 
-    def _original(self, layout: Layout) -> None:
+    def original(self, project: Project, label: str) -> Past:
+        """The reading of an unchanged file, made when it is first needed."""
+        key = (project.paths.root, label)
+        if key not in self.pasts:
+            layout = next(la for la in self.layouts if (la.project.paths.root, la.label) == key)
+            self.pasts[key] = self._accepted(layout)
+        return self.pasts[key]
+
+    def _accepted(self, layout: Layout) -> Past:
         reading = self.folder / f"{layout.label}-{layout.project.paths.root.name}.parquet"
         content = layout.as_file(layout.rows) if layout.source.workbook else layout.content
         verdict = self._judge(layout, content, reading, Context([], {}))
         assert verdict.clean, (layout.label, verdict.failures[:3])
-        key = (str(layout.project.paths.root), layout.label)
-        self.pasts[key] = Past(layout.source.id, f"{layout.source.id}-0001", 1, reading)
-        self.before["|".join(key)] = {key_of(r): value_of(r) for r in rows_by_key(reading)}
+        return Past(layout.source.id, f"{layout.source.id}-0001", 1, reading)
 
     def _judge(self, layout: Layout, content: bytes, reading: Path, context: Context) -> Verdict:
         """Both halves of a night's judgement."""
@@ -413,11 +421,8 @@ class Bench:
         return own.with_findings(findings)
 
     def context(self, layout: Layout, *, first: bool) -> Context:
-        root = str(layout.project.paths.root)
-        others = {
-            name: [self.pasts[root, name]] for name in layout.source.compared_with() if (root, name) in self.pasts
-        }
-        return Context([] if first else [self.pasts[root, layout.label]], others)
+        others = {name: [self.original(layout.project, name)] for name in layout.source.compared_with()}
+        return Context([] if first else [self.original(layout.project, layout.label)], others)
 
     def result(self, mutant: Mutant) -> Result:
         """Judge one mutant and check what must hold for every file."""
@@ -431,7 +436,8 @@ class Bench:
             return Result(mutant, verdict)
         after = {key_of(row): value_of(row) for row in rows}
         self._second_reading(mutant, rows)
-        before = self.before[f"{layout.project.paths.root}|{layout.label}"]
+        unchanged = self.original(layout.project, layout.label).path
+        before = {key_of(row): value_of(row) for row in rows_by_key(unchanged)}
         other = sum(after[key] != before[key] for key in after.keys() & before.keys())
         return Result(mutant, verdict, (other, len(before.keys() - after.keys()), len(after.keys() - before.keys())))
 
@@ -444,9 +450,10 @@ class Bench:
             sentence = Failure(**found).sentence()
             assert sentence.endswith("."), (mutant, sentence)
             assert sentence.isprintable(), (mutant, sentence)
-            ours = re.sub("»[^«]*«", "", found["message"])
-            assert not re.search(r"Traceback|Exception|Error|\b(None|nan|NaN)\b", ours), (mutant, sentence)
-            assert mutant.layout.source.workbook or 0 <= found["line"] <= lines, (mutant, sentence)
+            ours = re.sub(r"»[^«]*«|\(technisch: .*\)", "", found["message"])
+            assert not re.search(r"Traceback|Exception|\b(None|nan|NaN)\b", ours), (mutant, sentence)
+            if not mutant.layout.source.workbook and found["rule"] != "berichtigung":  # that names the YAML's line
+                assert 0 <= found["line"] <= lines, (mutant, sentence)
             assert 0 <= found["column"] <= 16_384, (mutant, sentence)
 
     def _places(self, mutant: Mutant, rows: list[dict[str, Any]]) -> None:

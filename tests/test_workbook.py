@@ -366,7 +366,7 @@ CELLS = st.one_of(
 
 
 @given(st.lists(st.lists(CELLS, max_size=6), max_size=8), st.integers(0, 5), st.integers(0, 30))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_table_is_read_back_at_its_place(tmp_path: Path, cells: list[list[object]], top: int, left: int) -> None:
     path = tmp_path / "any.xlsx"
 
@@ -480,7 +480,7 @@ def test_what_is_left_over_of_a_sheet_is_passed_over_and_nothing_stays_behind(
     assert next(sheets).name == "Deckblatt"
     assert children[1].poll() is None
     sheets.close()
-    assert [child.returncode for child in children] == [0, -9]
+    assert all(child.returncode is not None for child in children)
     assert all(child.stdout.closed and child.stdin.closed for child in children)
 
 
@@ -650,7 +650,7 @@ def test_entities_and_outside_files_in_xml_are_refused(tmp_path: Path) -> None:
     outside = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
     refused(xlsx(path, one, strings=f"{outside}<sst><si><t>&a;</t></si></sst>"), "datei_lesbar", "DOCTYPE")
     refused(ods(path, table(row(text("&b;"))), start=LAUGHS), "datei_lesbar", "DOCTYPE")
-    refused(xlsx(path, "<x>"), "datei_lesbar", "ungültiges XML")
+    refused(xlsx(path, "<x>"), "datei_lesbar", "brach ab")
     refused(xlsx(path, '<row r="1"><c r="A1"><v><![CDATA[7]]></v></c></row>'), "datei_lesbar", "sheet1.xml")
     refused(xlsx(path, '<row r="1"><c r="A1"><v>1<!-- x -->2</v></c></row>'), "datei_lesbar")
 
@@ -695,7 +695,7 @@ def test_memory_does_not_follow_what_files_claim(tmp_path: Path) -> None:
     files = huge_files(tmp_path)
     code = (
         "import json, resource, sys; from pathlib import Path; import tests.test_workbook as t\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (1200 * 2**20,) * 2)\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (700 * 2**20,) * 2)\n"
         "for name in sys.argv[1:]:\n"
         "    rows, found = t.read(Path(name))\n"
         "    print(json.dumps([sum(map(len, rows.values())), [f.rule for f in found.kept]]), flush=True)\n"
@@ -709,6 +709,7 @@ def test_memory_does_not_follow_what_files_claim(tmp_path: Path) -> None:
     )
     found = dict(zip(files, map(json.loads, run.stdout.splitlines()), strict=False))
     assert run.returncode == 0, (list(found)[-1:], run.stderr[-500:])
+    assert found.pop("xls, count of texts") == [0, []]  # none of them is used
     for name, (rows, rules) in found.items():
         assert rows == 0, name
         assert set(rules) <= {"datei_zu_gross", "datei_lesbar"} and rules, name
@@ -722,27 +723,25 @@ def test_a_far_cell_is_named(tmp_path: Path) -> None:
     refused(ods(path, far), "datei_zu_gross", "Blatt »O«", "NTP10000")
 
 
-def test_long_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = '<row r="1"><c r="A1"><v>1</v></c></row><row r="2"><c r="B2" t="inlineStr"><is><t>%s</t></is></c></row>'
-    path = xlsx(tmp_path / "a", content % ("x" * (CELL_CHARACTERS + 1)))
+def test_long_texts(tmp_path: Path) -> None:
+    content = '<row r="1"><c r="A1"><v>1</v></c></row><row r="2">%s</row>'
+    long = '<c t="inlineStr"><is><t>%s</t></is></c>'
+    path = xlsx(tmp_path / "a", content % long % ("x" * (CELL_CHARACTERS + 1)))
     rows, findings = read(path)
-    assert rows["A"] == [["1", ""], ["", ""]]
-    assert [(f.rule, f.line, f.column) for f in findings.kept] == [("datei_lesbar", 2, 2)]
-    monkeypatch.setattr(parent, "LINE_BYTES", 1000)
-    rows, findings = read(path)
-    assert rows["A"] == [["1", ""]]
+    assert rows["A"] == [["1"]]
+    assert [(f.rule, f.sheet) for f in findings.kept] == [("datei_lesbar", "A")]
+    assert "In Zeile 2 ist eine Zelle überlang" in findings.kept[0].message
+    rows, findings = read(xlsx(path, content % (long % ("x" * CELL_CHARACTERS) * 40)))
+    assert len(rows["A"]) == 1
     assert [(f.rule, f.sheet) for f in findings.kept] == [("datei_zu_gross", "A")]
 
 
-@pytest.mark.parametrize(
-    ("limit", "value"),
-    [("READER_MEMORY", 40 * 1024 * 1024), ("READER_MEMORY", 300 * 1024 * 1024), ("READER_SECONDS", 1)],
-)
+@pytest.mark.parametrize(("limit", "value"), [("READER_MEMORY", 100 * 1024 * 1024), ("READER_SECONDS", 1)])
 def test_limits_of_the_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int) -> None:
-    row = "<row>" + "<c><v>1</v></c>" * 1000 + "</row>"
-    path = xlsx(tmp_path / "a.xlsx", row * 4000)
+    line = "<row>" + "<c><v>1</v></c>" * 1000 + "</row>"
+    path = xlsx(tmp_path / "a.xlsx", line * 1200)
     monkeypatch.setattr(parent, limit, value)
-    refused(path, "datei_lesbar" if value == 40 * 1024 * 1024 else "datei_zu_gross")
+    refused(path, "datei_zu_gross", "Arbeitsspeicher")
 
 
 def test_no_damage_escapes_as_an_exception(tmp_path: Path, foreign_xls: Path) -> None:
@@ -756,7 +755,7 @@ def test_no_damage_escapes_as_an_exception(tmp_path: Path, foreign_xls: Path) ->
     ]
     dice = random.Random(20260101)
     for original in originals:
-        for _ in range(25):
+        for _ in range(15):
             path.write_bytes(_damaged(original, dice))
             read(path)
 
@@ -792,6 +791,7 @@ HEADER = 'print(\'{"findings": [], "merged": [], "width": 1}\\n["x"]\', flush=Tr
         ("import os; os.kill(os.getpid(), 9)", {}, [("datei_zu_gross", "")]),
         ("import os; os.kill(os.getpid(), 11)", {}, [("datei_lesbar", "")]),
         ("this is no Python", {}, [("datei_lesbar", "")]),
+        (SAYS.replace("input()", "os.abort()"), {}, [("datei_zu_gross", "A")]),
         (SAYS + "os.abort()", {}, [("datei_zu_gross", "A")]),
         (SAYS + HEADER + "os.abort()", {"A": [["x"]]}, [("datei_zu_gross", "A")]),
         (SAYS + HEADER + "print('[\"y', end='', flush=True); os._exit(0)", {"A": [["x"]]}, [("datei_lesbar", "A")]),

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.describe.figures import Draft
 from pipelines.describe.names import readable, words
-from pipelines.describe.paper import FILL_IN, Paper
+from pipelines.describe.paper import FILL_IN, Paper, commented
 from pipelines.describe.proposal import Proposal
 from pipelines.intake.failures import shown
 
@@ -32,7 +32,7 @@ def _top(paper: Paper, found: Proposal) -> None:
     place = f"assets/{found.id}/defs.yaml"
     where = f"Ans Ende von {place} anfügen (davor ---)" if found.exists else f"Nach {place} schreiben"
     paper.note(f"{where}, die Datei nach data/raw/{found.id}/ legen.")
-    paper.note(f"Prüfen: sozialraum check {shlex.quote(found.file_name)} --source {found.id}")
+    paper.lines.append(f"# Prüfen: sozialraum check {commented(shlex.quote(found.file_name))} --source {found.id}")
     paper.note(f"Zu tun: {doubts} × UNKLAR klären (oft nur mit dem Amt), alles mit {FILL_IN} ersetzen.")
     paper.place("file", 0)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import mean, median, quantiles
@@ -17,14 +17,13 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from pipelines.intake.figures import ENOUGH, Figures, Slot
+from pipelines.intake.figures import ENOUGH, IN_SAMPLE, PROOF, SAMPLE, Figures, Slot
 from pipelines.intake.phrases import digits, number, when
 
 SAME_SHARE = 0.9
 """Share of equal figures that makes two periods the same block. In Kiel's data 47 % is the most in honest periods."""
 EVIDENCE = 13.0
-"""Least sum of ln(1 + sqrt(value)) over equal figures: two Poisson figures of size v are equal by chance with less than
-1 / (1 + sqrt(v)), so all of them with less than exp(-13), 2 in a million. Zeros prove nothing."""
+"""Least proof (see `figures.PROOF`) that equal figures give together: by chance they are so once in 400,000 cases."""
 DISTINCT = 5
 """Different values that a block needs: the same number in all areas proves nothing."""
 STEADY = 3
@@ -32,7 +31,7 @@ STEADY = 3
 CLEARLY = 1.25
 """So much worse than the other must one of two equal blocks fit to the periods beside it to be the wrong one."""
 PAIRS = 5_000_000
-"""Pairs of figures that are compared; in a larger delivery only periods near each other are (exact copies: all)."""
+"""Pairs of figures that are compared; in larger deliveries those of near periods only. Copies are found anyway."""
 
 PLAUSIBLE_TOTAL = 1000
 """Smaller totals may be equal by chance."""
@@ -58,7 +57,7 @@ class Pair(NamedTuple):
     b: Slot
     lag: int
     n: int
-    """Areas with a value in both."""
+    """Areas (of the sample) with a value in both."""
     same: int
     """Equal values, and what they prove."""
     weight: float
@@ -101,12 +100,12 @@ def compare_blocks(figures: Figures) -> None:
 
 _PAIRS = f"""
     SELECT w.a, w.b, w.lag, count(*) AS n, count(*) FILTER (x.value = y.value) AS same,
-        coalesce(sum(ln(1 + sqrt(abs(x.value)))) FILTER (x.value = y.value), 0) AS weight,
+        coalesce(sum({PROOF.replace("value", "x.value")}) FILTER (x.value = y.value), 0) AS weight,
         median(abs(asinh(y.value) - asinh(x.value))) FILTER (w.lag <= {NEAR}) AS distance
     FROM wanted w
     JOIN figure x ON x.slot = w.a
     JOIN figure y ON y.slot = w.b AND y.area = x.area
-    WHERE x.value IS NOT NULL AND y.value IS NOT NULL
+    WHERE x.value IS NOT NULL AND y.value IS NOT NULL AND {IN_SAMPLE}
     GROUP BY w.a, w.b, w.lag
 """
 
@@ -114,7 +113,7 @@ _PAIRS = f"""
 def _pairs(figures: Figures) -> list[Pair]:
     """Periods of each series side by side, if one of them is in this delivery or they are neighbours."""
     usable = [slot for slot in figures.slots.values() if slot.current and slot.n >= ENOUGH]
-    reach = max(2, PAIRS // sum(slot.size for slot in usable))
+    reach = max(2, PAIRS // sum(min(slot.size, SAMPLE) for slot in usable))
     ranks: dict[tuple[str, str], dict[tuple[dt.date, int], int]] = defaultdict(dict)
     for slot in sorted(usable, key=lambda s: (s.date, s.occurrence)):
         known = ranks[slot.measure, slot.level]
@@ -128,9 +127,9 @@ def _pairs(figures: Figures) -> list[Pair]:
         for position, (rank, a) in enumerate(members):
             for other, b in members[position + 1 : position + 1 + reach]:
                 if other - rank == 1 or (other - rank <= reach and not (a.delivery and b.delivery)):
-                    rows.append((a.slot, b.slot, other - rank))
+                    rows.append((a.slot, b.slot, other - rank, a.every))
     columns = [pa.array(column, pa.uint64()) for column in zip(*rows, strict=True)]
-    figures.table("wanted", pa.table(columns, ["a", "b", "lag"]))
+    figures.table("wanted", pa.table(columns, ["a", "b", "lag", "every"]))
     found = figures.con.execute(_PAIRS).fetchall()
     return [Pair(figures.slots[a], figures.slots[b], *values) for a, b, *values in found]
 
@@ -297,40 +296,57 @@ _FIT = f"""
 
 
 def _mislabelled(figures: Figures, pairs: list[Pair]) -> None:
-    """A block that is far from the periods beside it and close to another measure, or category, of the source."""
+    """A block that is far from the periods beside it and close to another measure, or category, of the source.
+
+    First those are followed up that are far from the periods on both sides: they are wrong rather than their
+    neighbours. Then those that are far from one side, if it has not been found wrong.
+    """
     if figures.off("groesse_widerspricht"):
         return
-    rows = [(s.slot, b.slot, r.slot) for s, b in _suspects(figures, pairs) for r in _rivals(figures, s)]
-    if not rows:
-        return
-    columns = [pa.array(column, pa.uint64()) for column in zip(*rows, strict=True)]
-    figures.table("rival", pa.table(columns, ["slot", "beside", "rival"]))
-    found: dict[int, tuple[Slot, Slot, Slot]] = {}
-    for row in figures.rows(_FIT):
-        found.setdefault(row.slot, (figures.slots[row.slot], figures.slots[row.beside], figures.slots[row.rival]))
-    whole = {slot.block for slot, _, _ in found.values() if slot.whole}
-    for slot, beside, rival in sorted(found.values(), key=lambda one: (one[0].first or 0, one[0].place or 0)):
+    found: list[tuple[Slot, Slot, Slot]] = []
+    for sides in (all, any):
+        for slot, beside, rival in _fits(figures, _suspects(figures, pairs, sides)):
+            if beside.slot not in figures.accused:
+                found.append((slot, beside, rival))
+                figures.accuse(figures.block(slot.block) if slot.whole else [slot])
+    whole = {slot.block for slot, _, _ in found if slot.whole}
+    for slot, beside, rival in sorted(found, key=lambda one: (one[0].first or 0, one[0].place or 0)):
         if slot.whole or slot.block not in whole:
             _say_mislabelled(figures, slot, beside, rival)
-            figures.accuse(figures.block(slot.block) if slot.whole else [slot])
 
 
-def _suspects(figures: Figures, pairs: list[Pair]) -> list[tuple[Slot, Slot]]:
-    """Slots of this delivery that are far from a period beside them, with that period."""
-    beside: dict[tuple[int, bool], tuple[int, float, Slot, Slot]] = {}
+def _fits(figures: Figures, suspects: list[tuple[Slot, Slot]]) -> list[tuple[Slot, Slot, Slot]]:
+    """Suspects that are close to another series, with the period beside them and what they are close to; last first."""
+    rows = [(slot.slot, beside.slot, rival.slot) for slot, beside in suspects for rival in _rivals(figures, slot)]
+    if not rows:
+        return []
+    columns = [pa.array(column, pa.uint64()) for column in zip(*rows, strict=True)]
+    figures.table("rival", pa.table(columns, ["slot", "beside", "rival"]))
+    best: dict[int, tuple[Slot, Slot, Slot]] = {}
+    for row in figures.rows(_FIT):
+        best.setdefault(row.slot, (figures.slots[row.slot], figures.slots[row.beside], figures.slots[row.rival]))
+    return sorted(best.values(), key=lambda one: (one[0].whole, one[0].date), reverse=True)
+
+
+def _suspects(figures: Figures, pairs: list[Pair], sides: Callable[[Iterable[bool]], bool]) -> list[tuple[Slot, Slot]]:
+    """Slots of this delivery that are far from the periods beside them, with the one that they are furthest from."""
+    nearest: dict[tuple[int, bool], Pair] = {}
     for pair in pairs:
-        if not pair.apart or pair.distance is None or pair.a.measure not in figures.counts:
-            continue
-        for slot, other in ((pair.a, pair.b), (pair.b, pair.a)):
-            nearest = beside.get((slot.slot, slot.date < other.date))
-            if other.slot not in figures.accused and (nearest is None or pair.lag < nearest[0]):
-                beside[slot.slot, slot.date < other.date] = (pair.lag, pair.distance, slot, other)
-    furthest: dict[int, tuple[float, Slot, Slot]] = {}
-    for _, distance, slot, other in beside.values():
-        usable = distance > FAR and not slot.delivery and slot.slot not in figures.accused
-        if usable and distance > furthest.get(slot.slot, (0.0, slot, other))[0]:
-            furthest[slot.slot] = (distance, slot, other)
-    return [(slot, other) for _, slot, other in sorted(furthest.values(), reverse=True)[:SUSPECTS]]
+        if pair.apart and pair.distance is not None and pair.a.measure in figures.counts:
+            for slot, other in ((pair.a, pair.b), (pair.b, pair.a)):
+                known = nearest.get((slot.slot, other is pair.b))
+                if other.slot not in figures.accused and (known is None or pair.lag < known.lag):
+                    nearest[slot.slot, other is pair.b] = pair
+    beside: dict[int, list[tuple[float, Slot]]] = defaultdict(list)
+    for (slot_number, later), pair in nearest.items():
+        beside[slot_number].append((pair.distance or 0, pair.b if later else pair.a))
+    found = []
+    for slot_number, others in beside.items():
+        slot, furthest = figures.slots[slot_number], max(others)
+        usable = not slot.delivery and slot_number not in figures.accused
+        if usable and sides(distance > FAR for distance, _ in others):
+            found.append((*furthest, slot))
+    return [(slot, other) for _, other, slot in sorted(found, reverse=True)[:SUSPECTS]]
 
 
 def _rivals(figures: Figures, suspect: Slot) -> Iterator[Slot]:

@@ -86,7 +86,7 @@ def _never_negative(figures: Figures, names: set[str]) -> bool:
 # ---------------------------------------------------------------- parts and total
 
 _PARTS = f"""
-    SELECT p.entry, f.area, any_value(s.period) AS period,
+    SELECT p.entry, f.area, max(s.slot) FILTER (p.whole) AS slot,
         sum(f.value) FILTER (NOT p.whole) AS parts, count(f.value) FILTER (NOT p.whole) AS known,
         any_value(p.wanted) AS wanted, max(f.value) FILTER (p.whole) AS total,
         max(f.line) FILTER (p.whole) AS line, max(f.place) FILTER (p.whole) AS place
@@ -123,7 +123,7 @@ def _parts(figures: Figures) -> None:
         parts = "die Teile ergeben" if row.known == row.wanted else "schon die bekannten Teile ergeben"
         figures.findings.add(
             "summe_der_teile",
-            f"{figures.area(row.area)} {when(row.period)}: »{title}« ist {number(row.total)}, "
+            f"{figures.area(row.area)} {when(figures.slots[row.slot].period)}: »{title}« ist {number(row.total)}, "
             f"{parts} {number(row.parts)} ({names})",
             _expected(row.parts, entry.tolerance, at_least=row.known < row.wanted),
             value=digits(row.total),
@@ -289,7 +289,7 @@ def _agreement(figures: Figures, others: dict[str, list[Past]]) -> None:
     entries = [entry for entry in figures.source.contract.agrees if others.get(entry.source)]
     if not entries or figures.off("stimmt_mit_quelle"):
         return
-    given = [past for source in {entry.source for entry in entries} for past in others[source]]
+    given = [past for source in sorted({entry.source for entry in entries}) for past in others[source]]
     numbered = [(number, past.source, past.seq) for number, past in enumerate(given)]
     figures.table("other", _table(numbered, ["number", "source", "seq"]))
     figures.table("wanted", _wanted(figures, entries))

@@ -100,6 +100,8 @@ class Judge:
                 self.slices |= set(chunk[["measure_id", "period", "area_level"]].itertuples(index=False, name=None))
         if count:
             self._whole(target)
+        elif not self.findings.count:  # every row was skipped or left out: that is not what anybody meant
+            self.findings.add("datei_leer", "Die Datei enthält keine einzige Angabe", "mindestens eine Zahl")
         return count
 
     # ------------------------------------------------------------ cells and rows

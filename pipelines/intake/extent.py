@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 from pipelines.files import quoted
@@ -113,7 +114,7 @@ def _unexpectedly_gone(here: set[str], had: set[str]) -> list[str]:
 
 
 _NEW = """
-    SELECT s.level, f.area, min(s.date) AS date, any_value(s.period) AS period
+    SELECT s.level, f.area, min(s.date) AS date
     FROM figure f JOIN slot s USING (slot)
     GROUP BY s.level, f.area
     HAVING count(DISTINCT s.date) = 1 AND max(s.delivery) = 0
@@ -136,19 +137,20 @@ def _new_areas(figures: Figures) -> None:
     if not rows:
         return
     levels = {row.level: row for row in figures.rows(_LEVELS)}
-    found: dict[tuple[str, str], list[int]] = {}
+    found: dict[tuple[str, dt.date], list[int]] = {}
+    periods = {slot.date: slot.period for slot in figures.slots.values()}
     for row in rows:
         area = figures.directory.areas[figures.area_ids[row.area]]
         announced = area.valid_from is not None and (row.date - area.valid_from).days <= ANNOUNCED
         if row.date > levels[row.level].first and not announced:
-            found.setdefault((row.level, row.period), []).append(row.area)
-    for (level, period), areas in found.items():
+            found.setdefault((row.level, row.date), []).append(row.area)
+    for (level, date), areas in found.items():
         if len(areas) > NEW_SHARE * (levels[level].areas - len(areas)):
             continue  # the other periods were not complete
         verb = "kommt 1 Gebiet" if len(areas) == 1 else f"kommen {len(areas)} Gebiete"
         figures.findings.add(
             "gebiet_neu",
-            f"Auf der Ebene {level} {verb} {when(period)} zum ersten Mal vor: {figures.areas(areas)}",
+            f"Auf der Ebene {level} {verb} {when(periods[date])} zum ersten Mal vor: {figures.areas(areas)}",
             "die Gebiete der früheren Zeiträume",
             value=figures.area(areas[0]),
         )

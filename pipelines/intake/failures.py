@@ -47,11 +47,8 @@ class Failure:
     def sentence(self) -> str:
         """Place, finding and expectation in one German line."""
         place = self.place()
-        return (
-            f"{place}: {self.message}. Erwartet: {self.expected}."
-            if place
-            else f"{self.message}. Erwartet: {self.expected}."
-        )
+        end = "" if self.message.endswith(("?", "!", ".")) else "."
+        return f"{place}{': ' if place else ''}{self.message}{end} Erwartet: {self.expected}."
 
 
 class Findings:

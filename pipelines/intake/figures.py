@@ -34,6 +34,9 @@ MEMORY = "2GB"
 """DuckDB's limit while more are compared; beyond it DuckDB uses a folder beside the reading."""
 ENOUGH = 8
 """Areas that a comparison of whole blocks needs; with fewer, chance explains too much."""
+SAMPLE = 2000
+"""Areas that medians over areas are taken from, if there are more: DuckDB keeps all values of a median in memory, and a
+median of so many is exact to 3 % of the scatter."""
 SUMMED = "*"
 """Category of the sum over a block's categories, formed here where the office delivers no total."""
 _OCCURRENCES = 20
@@ -41,6 +44,14 @@ _OCCURRENCES = 20
 _WITH_KEY = "measure_id IS NOT NULL AND area_id IS NOT NULL AND area_level IS NOT NULL AND reference_date IS NOT NULL"
 _HASH = "hash(delivery, measure_id, category, area_level, reference_date, period) // 2048"
 """Number of a key, so that no join over texts is needed. Two of 10,000 keys collide once in 10^8 deliveries."""
+
+IN_SAMPLE = "hash(x.area) % w.every = 0"
+"""Whether the area of figure x is in the sample of slot (or pair of slots) w."""
+PROOF = """CASE WHEN value <> round(value) THEN ln(1 + sqrt(10 * abs(value)))
+    WHEN abs(value) >= 10 THEN ln(1 + sqrt(abs(value))) ELSE 0 END"""
+"""What it proves if two periods have the same value: minus the logarithm of the probability of chance. Two Poisson
+figures of size v are equal with less than 1 / (1 + sqrt(v)); a rate is counted by its tenths. Small counts (3 nursery
+schools) may stay the same for years and prove nothing."""
 
 _KEY = f"""
     CREATE TEMP TABLE key AS
@@ -102,7 +113,7 @@ _SUM = """
     GROUP BY ALL
     HAVING count(f.value) = any_value(t.parts)
 """
-_SLOT = """
+_SLOT = f"""
     CREATE TEMP TABLE slot AS
     SELECT f.slot, k.series, k.block * 1000 + f.slot % 1000 AS block, k.measure, k.category, k.level, k.date, k.period,
         k.delivery, f.slot % 1000 AS occurrence, k.current, k.whole, k.summed, f.* EXCLUDE (slot)
@@ -111,7 +122,7 @@ _SLOT = """
             min(place) AS place, max(place) AS last_place, approx_count_distinct(value) AS variety,
             sum(hash(value)) FILTER (value IS NOT NULL) AS bag,
             sum(hash(area, value)) FILTER (value IS NOT NULL) AS laid,
-            sum(ln(1 + sqrt(abs(value)))) AS weight
+            sum({PROOF}) AS weight
         FROM figure
         GROUP BY slot
     ) f
@@ -158,7 +169,12 @@ class Slot(NamedTuple):
     laid: int | None
     """The same for the same values in the same areas."""
     weight: float | None
-    """What the values prove if another slot has the same, see `blocks.EVIDENCE`."""
+    """What the values prove if another slot has the same, see `PROOF`."""
+
+    @property
+    def every(self) -> int:
+        """Of how many areas one is in the sample (see `IN_SAMPLE`)."""
+        return -(-self.size // SAMPLE)
 
 
 class Row:
@@ -209,7 +225,8 @@ class Figures:
         numbers = pa.array(range(len(levels)), pa.int32())
         self.table("area", pa.table({"area": numbers, "area_id": self.area_ids, "level": levels}))
         keys = "measure_id, category, area_id, area_level, reference_date, period, value"
-        here = f"""SELECT 0 AS delivery, {keys}, line, sheet, "column", column_name
+        here = f"""SELECT 0 AS delivery, {keys}, line, coalesce(sheet, '') AS sheet, coalesce("column", 0) AS "column",
+            coalesce(column_name, '') AS column_name
             FROM read_parquet('{quoted(reading)}') WHERE {_WITH_KEY}"""
         past = f"""SELECT (file_index + 1)::INTEGER, {keys}, NULL, NULL, NULL, NULL
             FROM read_parquet({files_of(self.earlier)}) WHERE {_WITH_KEY}"""
@@ -259,12 +276,11 @@ class Figures:
         names = [column[0] for column in found.description or []]
         return [Row(names, values) for values in found.fetchall()]
 
-    def found(self, rule: str, sql: str, order: str, parameters: dict[str, Any] | None = None) -> list[Row]:
-        """Rows of a query that are findings: as many as are listed; the others are only counted."""
-        listed = f"SELECT *, count(*) OVER () AS found FROM ({sql}) ORDER BY {order} LIMIT {KEEP}"
-        rows = self.rows(listed, parameters)
+    def found(self, rule: str, sql: str, order: str) -> Iterator[Row]:
+        """Rows of a query that are findings: as many as are listed; the others are counted in the end."""
+        rows = self.rows(f"SELECT *, count(*) OVER () AS found FROM ({sql}) ORDER BY {order} LIMIT {KEEP}")
+        yield from rows
         self.findings.more(rule, rows[0].found - len(rows) if rows else 0)
-        return rows
 
     # ------------------------------------------------------------ names
 
@@ -331,6 +347,7 @@ def connection(reading: Path, others: Iterable[Past]) -> Iterator[duckdb.DuckDBP
     settings: dict[str, Any] = {"memory_limit": MEMORY, "temp_directory": str(spill), "preserve_insertion_order": False}
     try:
         with duckdb.connect(config=settings) as con:
+            con.execute("SET enable_progress_bar = false")
             yield con
     finally:
         shutil.rmtree(spill, ignore_errors=True)

@@ -18,6 +18,7 @@ from pipelines.areas import Directory
 from pipelines.intake.corrections import Pending
 from pipelines.intake.delimited import open_text
 from pipelines.intake.failures import Findings, shown
+from pipelines.intake.limits import PATTERN_CHARACTERS
 from pipelines.intake.plan import Plan as _Plan
 from pipelines.intake.plan import Values as _Values
 from pipelines.intake.style import Style
@@ -277,7 +278,7 @@ def _split(cells: pd.Series, pattern: str) -> dict[str, list[str]]:
     }
     parts.setdefault("name", [])
     for cell in cells:
-        match = re.fullmatch(pattern, cell.strip())
+        match = re.fullmatch(pattern, cell.strip()) if len(cell) <= PATTERN_CHARACTERS else None
         found = match.groupdict() if match else {"name": cell.strip()}
         for part, texts in parts.items():
             texts.append((found.get(part) or "").strip())

@@ -9,6 +9,8 @@ LINE_BYTES = 4 * MEGABYTE
 """One line of a text file."""
 CELL_CHARACTERS = 131_072
 """Text of one cell."""
+PATTERN_CHARACTERS = 300
+"""Text that a regular expression of the YAML is applied to: its time may grow with the third power of the length."""
 COLUMNS = 5_000
 """Columns of a table."""
 WORKBOOK_BYTES = 64 * MEGABYTE

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.intake.failures import Findings, shown
+from pipelines.intake.limits import PATTERN_CHARACTERS
 from pipelines.intake.tables import PARTS, Table, plain_heading, reads_like
 from pipelines.periods import FORMS, parse_period
 from schemas.documents import Source, ValueColumn
@@ -207,7 +208,7 @@ def _period_in_name(source: Source, table: Table, file_name: str, findings: Find
     for pattern, text, rule, what, where in places:
         if pattern is None:
             continue
-        match = re.search(pattern, text)
+        match = re.search(pattern, text) if len(text) <= PATTERN_CHARACTERS else None
         if match is None:
             findings.add(rule, f"{what} »{shown(text)}« nennt keine Zeitangabe", f"Muster {pattern}")
             return None

@@ -166,6 +166,11 @@ def judge_all(
     """Fill `state.verdicts`, oldest delivery first; returns the ids of those that are acceptable."""
     retracted = {r.delivery for r in source.retracted}
     others = {other: _in_force(project, other, today) for other in source.compared_with()}
+    state.notes += [
+        f"zum Vergleich mit der Quelle {other} (contract.agrees) liegt nichts Angenommenes vor, er unterbleibt"
+        for other, pasts in others.items()
+        if deliveries and not pasts
+    ]
     earlier: list[Past] = []
     accepted = set()
     for delivery in deliveries:

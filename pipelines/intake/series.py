@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from pipelines.intake.figures import ENOUGH, SUMMED, Figures, Row, Slot
+from pipelines.intake.figures import ENOUGH, IN_SAMPLE, SUMMED, Figures, Row, Slot
 from pipelines.intake.phrases import digits, number, percent, when
 from schemas.documents import Break
 
@@ -47,6 +47,8 @@ ISOLATED = 3.0
 """The change must stand out as clearly from those before and after it: a slow tide (Kiel 1996-1999) is no break."""
 SHIFT_FLOOR = 0.005
 """Least scatter of the medians, half a per cent: a few periods may by chance look steadier than the series is."""
+MEDIAN_ERROR = 1.2533
+"""Standard error of a median of n normal values, in units of scatter / sqrt(n): so much medians scatter by chance."""
 SHIFT_CHANGES = 5
 """Changes (so six periods) that are needed to know what is usual."""
 
@@ -61,11 +63,12 @@ class Step(NamedTuple):
 
 
 class Shift(NamedTuple):
-    """A step of a whole block: the median change over the areas, the areas compared, and their sums."""
+    """A step of a whole block: the areas compared, the median and scatter of their changes, and their sums."""
 
     step: Step
     n: int
     middle: float
+    spread: float
     before_total: float
     total: float
 
@@ -85,6 +88,7 @@ def compare_periods(figures: Figures) -> None:
         "block": [slot.block for slot in slots],
         "here": [not slot.delivery for slot in slots],
         "regular": [step.regular for step in steps.values()],
+        "every": [slot.every for slot in slots],
     }
     figures.table("step", pa.table(columns))
     figures.con.execute(_CHANGE)
@@ -179,11 +183,11 @@ def _jump(figures: Figures, row: Row, steps: dict[int, Step]) -> str:
 
 _SHIFT = f"""
     CREATE TEMP TABLE shift AS
-    SELECT c.slot, count(*) AS n, median(c.move) AS middle, {MAD} * mad(c.move) AS spread,
-        sum(c.before) AS before_total, sum(c.value) AS total
-    FROM change c JOIN step s USING (slot)
-    WHERE s.regular
-    GROUP BY c.slot
+    SELECT w.slot, count(*) AS n, median(x.move) FILTER ({IN_SAMPLE}) AS middle,
+        {MAD} * mad(x.move) FILTER ({IN_SAMPLE}) AS spread, sum(x.before) AS before_total, sum(x.value) AS total
+    FROM change x JOIN step w USING (slot)
+    WHERE w.regular
+    GROUP BY w.slot
     HAVING count(*) >= {ENOUGH}
 """
 """The usual change of a period: median over the areas, and its scatter."""
@@ -203,16 +207,23 @@ _OUTLIERS = f"""
         JOIN shift h USING (slot)
         JOIN step s USING (slot)
     ), pooled AS (
-        SELECT series, {MAD} * median(abs(rest)) AS usual FROM rest
-        GROUP BY series HAVING count(DISTINCT slot) >= {CHANGES}
+        SELECT w.series, {MAD} * median(abs(x.move - h.middle)) AS usual
+        FROM change x JOIN shift h USING (slot) JOIN step w USING (slot)
+        WHERE {IN_SAMPLE}
+        GROUP BY w.series
+        HAVING count(DISTINCT w.slot) >= {CHANGES}
+    ), maybe AS (
+        SELECT r.*, greatest(p.usual, r.spread) AS usual
+        FROM rest r JOIN pooled p USING (series)
+        WHERE abs(rest) >= {OUTLIER} * sqrt(greatest(p.usual, r.spread) ** 2 + chance)
     ), own AS (
-        SELECT series, area, {MAD} * median(abs(rest)) AS usual FROM rest
-        GROUP BY series, area HAVING count(*) >= {OWN_HISTORY}
+        SELECT series, area, {MAD} * median(abs(rest)) AS usual
+        FROM rest SEMI JOIN maybe USING (series, area)
+        GROUP BY series, area
+        HAVING count(*) >= {OWN_HISTORY}
     ), far AS (
-        SELECT r.*, sqrt(greatest(p.usual, r.spread, o.usual) ** 2 + chance) AS scatter
-        FROM rest r
-        JOIN pooled p USING (series)
-        LEFT JOIN own o ON o.series = r.series AND o.area = r.area
+        SELECT m.*, sqrt(greatest(m.usual, o.usual) ** 2 + chance) AS scatter
+        FROM maybe m LEFT JOIN own o ON o.series = m.series AND o.area = m.area
         WHERE abs(rest) >= {OUTLIER} * scatter
     )
     SELECT f.*, g.line, g.place, count(*) OVER same AS together
@@ -264,7 +275,9 @@ def _shifts(figures: Figures, steps: dict[int, Step]) -> None:
     if figures.off("definition"):
         return
     series: dict[int, list[Shift]] = defaultdict(list)
-    for slot, *values in figures.con.execute("SELECT slot, n, middle, before_total, total FROM shift").fetchall():
+    for slot, *values in figures.con.execute(
+        "SELECT slot, n, middle, spread, before_total, total FROM shift"
+    ).fetchall():
         series[steps[slot].after.series].append(Shift(steps[slot], *values))
     found: dict[tuple[str, dt.date], tuple[tuple[bool, int, float], Shift, int, list[float]]] = {}
     for shifts in series.values():
@@ -289,9 +302,10 @@ def _unusual(shifts: list[Shift]) -> Iterator[tuple[Shift, float, list[float]]]:
     if len(middles) < SHIFT_CHANGES:
         return
     usual = middles
+    chance = median(MEDIAN_ERROR * shift.spread / math.sqrt(shift.n) for shift in shifts)
     for _ in range(2):
         center = median(usual)
-        scatter = max(MAD * median([abs(middle - center) for middle in usual]), SHIFT_FLOOR)
+        scatter = max(MAD * median([abs(middle - center) for middle in usual]), chance, SHIFT_FLOOR)
         usual = [middle for middle in middles if abs(middle - center) < CLEAN * scatter]
     for position, shift in enumerate(shifts):
         z = (shift.middle - center) / scatter

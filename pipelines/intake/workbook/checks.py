@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import re
+import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
-from struct import error as StructError  # noqa: N812
 
 from pipelines.intake.failures import shown
 from pipelines.intake.limits import MEGABYTE, UNPACKED_BYTES, UNPACKED_FILES, WORKBOOK_BYTES
-from pipelines.intake.workbook.refused import (
-    ANY_WORKBOOK,
-    SUFFIXES,
-    Refused,
-    damaged,
-    other_kind,
-    protected,
-    technical,
-)
+from pipelines.intake.workbook.refused import ANY_WORKBOOK, SUFFIXES, Refused, damaged, other_kind, protected, too_big
 
-_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _CELLS = re.compile(r"xl/(workbook|sharedstrings|worksheets/[^/]+)\.xml|content\.xml")
 """Parts of an archive (in small letters) that hold cells or name the sheets."""
 _HTML = re.compile(
     r"\s*(<\?xml[^>]*>\s*)?(<!--((?!-->).)*-->\s*)*<(!doctype\s+html|html|head|meta|body|style|table|div)\b", re.S
 )
 _BEGINS = {"mime-version:": "ein Webarchiv", "%pdf": "ein PDF", "{\\rtf": "ein RTF-Text", "<?xml": "eine XML-Datei"}
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, struct.error)
 
 
 def kind_of(path: Path) -> str:
@@ -36,18 +27,20 @@ def kind_of(path: Path) -> str:
     if size == 0:
         raise Refused("datei_leer", "Die Datei ist leer (0 Bytes)", ANY_WORKBOOK)
     if size > WORKBOOK_BYTES:
-        expected = f"eine Arbeitsmappe bis {WORKBOOK_BYTES // MEGABYTE} MB"
-        raise Refused("datei_zu_gross", f"Die Datei hat {size // MEGABYTE} MB", expected)
+        raise too_big(f"Die Datei hat {size // MEGABYTE} MB", f"eine Arbeitsmappe bis {WORKBOOK_BYTES // MEGABYTE} MB")
     data = path.read_bytes()
-    if data.startswith(_OLE):
+    if data.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
         return "xls"
-    if data.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")):
-        # Counted before the list is read: a list of millions of parts would itself need gigabytes.
-        if data.count(b"PK\x01\x02") > UNPACKED_FILES:
-            message = f"Die Datei besteht aus mehr als {UNPACKED_FILES} Teilen"
-            raise Refused("datei_zu_gross", message, "eine Arbeitsmappe ohne Ballast")
-        return _archive(path)
-    raise other_kind(_other(data[:4096]), path)
+    if not data.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")):
+        raise other_kind(_other(data[:4096]), path)
+    # Counted before the list is read: a list of millions of parts would itself need gigabytes.
+    if data.count(b"PK\x01\x02") > UNPACKED_FILES:
+        raise too_big(f"Die Datei besteht aus mehr als {UNPACKED_FILES} Teilen", "eine Arbeitsmappe ohne Ballast")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _archive(archive, path)
+    except _BROKEN as error:
+        raise damaged("unvollständig oder verändert, vielleicht brach die Übertragung ab", error) from None
 
 
 def _other(start: bytes) -> str:
@@ -68,33 +61,8 @@ def _other(start: bytes) -> str:
     return "keine Arbeitsmappe" if "\0" in text else "eine Textdatei (CSV)"
 
 
-def _archive(path: Path) -> str:
+def _archive(archive: zipfile.ZipFile, path: Path) -> str:
     """Kind of an archive; all its parts are unpacked once, to count them and to compare their check sums."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            parts = _parts(archive)
-            kind = _kind(archive, parts, path)
-            left = UNPACKED_BYTES
-            for name, info in parts.items():
-                for chunk in _chunks(archive, info):
-                    left -= len(chunk)
-                    if left < 0:
-                        raise _bomb()
-                    _look(name, chunk)
-            return kind
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError, StructError) as error:
-        what = "unvollständig oder verändert, vielleicht brach die Übertragung ab"
-        raise damaged(f"{what} {technical(error)}") from None
-
-
-def _bomb() -> Refused:
-    size = f"{UNPACKED_BYTES // MEGABYTE} MB"
-    return Refused(
-        "datei_zu_gross", f"Die Datei ist entpackt größer als {size}", f"eine Arbeitsmappe bis {size} entpackt"
-    )
-
-
-def _parts(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     parts: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         name = info.filename.replace("\\", "/").lstrip("/").lower()
@@ -105,12 +73,26 @@ def _parts(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise damaged(f"der Teil »{shown(name)}« ist auf unbekannte Weise gepackt")
         parts[name] = info
-    if sum(info.file_size for info in parts.values()) > UNPACKED_BYTES:
-        raise _bomb()
-    return parts
+    _left(UNPACKED_BYTES, sum(info.file_size for info in parts.values()))
+    kind, left = _archive_kind(archive, parts, path), UNPACKED_BYTES
+    for name, info in parts.items():
+        last = b""
+        with archive.open(info) as file:
+            while chunk := file.read(MEGABYTE):
+                left = _left(left, len(chunk))
+                _look(name, last + chunk)
+                last = chunk[-1:]
+    return kind
 
 
-def _kind(archive: zipfile.ZipFile, parts: dict[str, zipfile.ZipInfo], path: Path) -> str:
+def _left(left: int, size: int) -> int:
+    if size > left:
+        most = f"{UNPACKED_BYTES // MEGABYTE} MB"
+        raise too_big(f"Die Datei ist entpackt größer als {most}", f"eine Arbeitsmappe bis {most} entpackt")
+    return left - size
+
+
+def _archive_kind(archive: zipfile.ZipFile, parts: dict[str, zipfile.ZipInfo], path: Path) -> str:
     if "mimetype" in parts:
         with archive.open(parts["mimetype"]) as file:
             if file.read(200).startswith(b"application/vnd.oasis.opendocument.spreadsheet"):
@@ -125,18 +107,10 @@ def _kind(archive: zipfile.ZipFile, parts: dict[str, zipfile.ZipInfo], path: Pat
         raise other_kind("ein Word-Dokument", path)
     if any(name.startswith("ppt/") for name in parts):
         raise other_kind("eine Präsentation", path)
-    if any(name.endswith((*SUFFIXES, ".csv")) for name in parts):
-        raise other_kind("ein ZIP-Archiv, in dem erst die Tabelle liegt", path)
-    raise other_kind("ein ZIP-Archiv und keine Arbeitsmappe", path)
-
-
-def _chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
-    """Content of a part; each chunk begins with the last byte of the one before."""
-    last = b""
-    with archive.open(info) as file:
-        while chunk := file.read(MEGABYTE):
-            yield last + chunk
-            last = chunk[-1:]
+    packed = any(name.endswith((*SUFFIXES, ".csv")) for name in parts)
+    raise other_kind(
+        f"ein ZIP-Archiv{', in dem erst die Tabelle liegt' if packed else ' und keine Arbeitsmappe'}", path
+    )
 
 
 def _look(name: str, chunk: bytes) -> None:

@@ -13,14 +13,16 @@ import math
 import os
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from pipelines.intake.workbook.facts import Book, Facts
-from pipelines.intake.workbook.refused import Refused, damaged, protected, technical
+from pipelines.intake.limits import CELL_CHARACTERS, LINE_BYTES, MEGABYTE
+from pipelines.intake.workbook.facts import Facts
+from pipelines.intake.workbook.refused import Refused, damaged, protected, too_big
 
 
 def main() -> None:
@@ -34,44 +36,38 @@ def main() -> None:
         _read(Path(path), kind, decimal)
 
 
-class _failing:  # noqa: N801
-    """Whatever is thrown meanwhile means that the sheet is not readable; no memory ends the process."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, _: object) -> bool:
-        if error is None:
-            return True
-        if isinstance(error, (MemoryError, BrokenPipeError, KeyboardInterrupt)):
-            os.abort()
-        if type(error).__name__ == "PasswordError":
-            error = protected()
-        elif not isinstance(error, Refused):  # a Rust panic is a BaseException without an importable class
-            error = damaged(f"das Lesen brach ab {technical(error)}")
-        _say({"failed": error.finding})
-        return True
+@contextmanager
+def _failing() -> Iterator[None]:
+    """Whatever is thrown meanwhile means that the sheet is not readable; lack of memory ends the process."""
+    try:
+        yield
+    except (MemoryError, BrokenPipeError, KeyboardInterrupt):
+        os.abort()
+    except Refused as refused:
+        _say({"failed": refused.args})
+    except BaseException as error:  # noqa: BLE001 - a Rust panic is a BaseException without an importable class
+        password = type(error).__name__ == "PasswordError"
+        _say({"failed": (protected() if password else damaged("das Lesen brach ab", error)).args})
 
 
 def _say(what: object) -> None:
     line = json.dumps(what, ensure_ascii=False, separators=(",", ":"))
+    if len(line) > LINE_BYTES:
+        message = f"Die Texte einer Zeile sind zusammen größer als {LINE_BYTES // MEGABYTE} MB"
+        raise too_big(message, "ein Blatt ohne lange Texte in vielen Zellen")
     sys.stdout.buffer.write(line.encode("utf-8", "replace") + b"\n")
 
 
-def _book(path: Path, kind: str) -> Book:
+def _read(path: Path, kind: str, decimal: str) -> None:
+    from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
+
     if kind == "xls":
         from pipelines.intake.workbook.xls_facts import xls as look
     elif kind == "xlsx":
         from pipelines.intake.workbook.xml_facts import xlsx as look
     else:
         from pipelines.intake.workbook.xml_facts import ods as look
-    return look(path)
-
-
-def _read(path: Path, kind: str, decimal: str) -> None:
-    from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
-
-    book = _book(path, kind)
+    book = look(path)
     reader = CalamineWorkbook.from_filelike(BytesIO(path.read_bytes()))
     sheets = []
     for sheet in reader.sheets_metadata:
@@ -103,6 +99,9 @@ def _sheet(sheet: Any, facts: Facts, decimal: str) -> None:
         for column, text in facts.instead.get(number, {}).items():
             cells += [""] * (column + 1 - len(cells))
             cells[column] = text
+        if len(max(cells, key=len, default="")) > CELL_CHARACTERS:
+            expected = f"Zellen unter {CELL_CHARACTERS} Zeichen"
+            raise Refused("datei_lesbar", f"In Zeile {number + 1} ist eine Zelle überlang", expected)
         _say(cells)
 
 

@@ -5,39 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pipelines.intake.failures import column_letters
 from pipelines.intake.limits import SHEET_CELLS
 from pipelines.intake.workbook import NO_VALUE
-from pipelines.intake.workbook.refused import Refused, cell_name, damaged
+from pipelines.intake.workbook.refused import damaged, too_big
 
 _ROWS, _COLUMNS = 1_048_576, 16_384
 """Size of a sheet in Excel and LibreOffice."""
 _SHOWN = 5
 """Places listed in a sentence; the others are counted."""
-Finding = tuple[str, str, str, int, int, str | None]
-"""Rule, message, expected, line and column (from 1), sheet (none: the one being read)."""
+Finding = tuple[str, str, str, int, int]
+"""Rule, message, expected, line and column (from 1)."""
 
 
-@dataclass
-class Places:
-    """Some cells of a sheet: the first few by name, all by number."""
+def cell_name(row: int, column: int) -> str:
+    """Name of a cell."""
+    return f"{column_letters(column + 1)}{row + 1}"
 
-    count: int = 0
-    first: list[tuple[int, int]] = field(default_factory=list)
 
-    def add(self, row: int, column: int) -> None:
-        """One more cell."""
-        self.count += 1
-        if len(self.first) < _SHOWN:
-            self.first.append((row, column))
-
-    def findings(self, rule: str, what: str, expected: str) -> list[Finding]:
-        """One finding about all cells, at the first one; none without cells."""
-        if not self.count:
-            return []
-        cells = "1 Zelle" if self.count == 1 else f"{self.count} Zellen"
-        names = ", ".join(cell_name(*place) for place in self.first) + (" …" if self.count > _SHOWN else "")
-        row, column = self.first[0]
-        return [(rule, f"{cells} {what} ({names})", expected, row + 1, column + 1, None)]
+def _finding(cells: list[tuple[int, int]], rule: str, what: str, expected: str) -> list[Finding]:
+    """One finding about some cells, at the first one; none without cells."""
+    if not cells:
+        return []
+    count = "1 Zelle" if len(cells) == 1 else f"{len(cells)} Zellen"
+    names = ", ".join(cell_name(*place) for place in cells[:_SHOWN]) + (" …" if len(cells) > _SHOWN else "")
+    return [(rule, f"{count} {what} ({names})", expected, cells[0][0] + 1, cells[0][1] + 1)]
 
 
 @dataclass
@@ -45,8 +37,8 @@ class Facts:
     """Formulas, texts that stand where calamine returns something else, and (ods) merged areas of one sheet."""
 
     sheet: str | None = None
-    formulas: Places = field(default_factory=Places)
-    uncalculated: Places = field(default_factory=Places)
+    formulas: list[tuple[int, int]] = field(default_factory=list)
+    uncalculated: list[tuple[int, int]] = field(default_factory=list)
     instead: dict[int, dict[int, str]] = field(default_factory=dict)
     merged: list[tuple[int, int, int, int]] = field(default_factory=list)
     last_row: int = -1
@@ -62,8 +54,7 @@ class Facts:
         if (self.last_row + 1) * (self.last_column + 1) > SHEET_CELLS:
             corner = cell_name(self.last_row, self.last_column)
             message = f"Das Blatt reicht bis Zelle {corner}, das sind mehr als {SHEET_CELLS} Zellen"
-            expected = "ein Blatt ohne vergessene Eingaben weit rechts oder unten"
-            raise Refused("datei_zu_gross", message, expected, self.sheet)
+            raise too_big(message, "ein Blatt ohne vergessene Eingaben weit rechts oder unten", self.sheet)
 
     def replace(self, row: int, column: int, text: str) -> None:
         """Another text stands there than calamine says."""
@@ -72,18 +63,22 @@ class Facts:
 
     def formula(self, row: int, column: int, calculated: bool) -> None:
         """There is a formula, with or without result."""
-        self.formulas.add(row, column)
+        self.formulas.append((row, column))
         if not calculated:
-            self.uncalculated.add(row, column)
-            self.replace(row, column, NO_VALUE)
+            self.no_value(row, column)
+
+    def no_value(self, row: int, column: int) -> None:
+        """The formula there was never calculated."""
+        self.uncalculated.append((row, column))
+        self.replace(row, column, NO_VALUE)
 
     def findings(self) -> list[Finding]:
         """What is to be said about formulas."""
         what = "mit Formeln, deren Ergebnis nie berechnet wurde"
         expected = "gespeicherte Ergebnisse (die Datei in Excel öffnen und speichern)"
         return [
-            *self.formulas.findings("formel", "mit Formeln", "Werte statt Formeln"),
-            *self.uncalculated.findings("datei_lesbar", what, expected),
+            *_finding(self.formulas, "formel", "mit Formeln", "Werte statt Formeln"),
+            *_finding(self.uncalculated, "datei_lesbar", what, expected),
         ]
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pipelines.intake.failures import Findings, shown
-from pipelines.intake.limits import CELL_CHARACTERS, LINE_BYTES, MEGABYTE, READER_MEMORY, READER_SECONDS
+from pipelines.intake.limits import MEGABYTE, READER_MEMORY, READER_SECONDS
 from pipelines.intake.tables import Row, reads_like
 from pipelines.intake.workbook import Sheet
 from pipelines.intake.workbook.checks import kind_of
-from pipelines.intake.workbook.refused import Refused, damaged, technical
+from pipelines.intake.workbook.refused import Refused, damaged, too_big
 from schemas.documents import Format, Workbook
 from schemas.yaml_source import nearest
 
@@ -30,22 +32,14 @@ def sheets(path: Path, workbook: Workbook, form: Format, findings: Findings) -> 
     """See `open_sheets`."""
     try:
         child = _Child(path.absolute(), kind_of(path), form.decimal)
+        with child.process:
+            try:
+                yield from _sheets(child, workbook, findings)
+            finally:
+                findings.sheet = ""
+                child.process.kill()
     except Refused as refused:
-        findings_of([refused.finding], findings)
-        return
-    try:
-        yield from _sheets(child, workbook, findings)
-    except Refused as refused:
-        findings_of([refused.finding], findings)
-    finally:
-        findings.sheet = ""
-        child.end()
-
-
-def findings_of(found: Iterable[Any], findings: Findings) -> None:
-    """Note findings that came as plain values."""
-    for rule, message, expected, line, column, sheet in found:
-        findings.add(rule, message, expected, line=line, column=column, sheet=sheet)
+        refused.note(findings)
 
 
 class _Child:
@@ -60,40 +54,24 @@ class _Child:
     def ask(self, positions: list[int]) -> None:
         """Say which sheets are wanted."""
         assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps(positions).encode() + b"\n")
-            self.process.stdin.flush()
-        except OSError:  # it is no more; the next line says why
-            pass
+        with suppress(OSError):  # if it is no more, the next line says why
+            os.write(self.process.stdin.fileno(), json.dumps(positions).encode() + b"\n")
 
     def line(self) -> Any:
         """What it says next; raises `Refused` if it could not read on, or is no more."""
         assert self.process.stdout is not None
-        line = self.process.stdout.readline(LINE_BYTES + 1)
+        line = self.process.stdout.readline()
         if line.endswith(b"\n"):
             said = json.loads(line)
             if isinstance(said, dict) and "failed" in said:
-                raise _refused(*said["failed"])
+                raise Refused(*said["failed"])
             return said
         self.dead = True
-        if len(line) > LINE_BYTES:
-            message = f"Die Texte einer Zeile sind zusammen größer als {LINE_BYTES // MEGABYTE} MB"
-            raise Refused("datei_zu_gross", message, "ein Blatt ohne lange Texte in vielen Zellen")
         code = self.process.wait()
         if code not in _NO_MEMORY:
-            raise damaged(f"das Lesen brach ab {technical(f'Prozess endete mit {code}')}")
+            raise damaged("das Lesen brach ab", f"Prozess endete mit {code}")
         message = f"Das Lesen brauchte mehr als {READER_MEMORY // MEGABYTE} MB Arbeitsspeicher oder zu viel Zeit"
-        raise Refused("datei_zu_gross", message, "eine kleinere Arbeitsmappe, in Excel gespeichert")
-
-    def end(self) -> None:
-        """Leave nothing behind."""
-        self.process.kill()
-        with self.process:
-            pass
-
-
-def _refused(rule: str, message: str, expected: str, _line: int, _column: int, sheet: str | None) -> Refused:
-    return Refused(rule, message, expected, sheet)
+        raise too_big(message, "eine kleinere Arbeitsmappe, in Excel gespeichert")
 
 
 def _sheets(child: _Child, workbook: Workbook, findings: Findings) -> Iterator[Sheet]:
@@ -126,31 +104,25 @@ def _sheet(child: _Child, name: str, hidden: bool, findings: Findings) -> Iterat
     try:
         header = child.line()
     except Refused as refused:
-        findings_of([refused.finding], findings)
+        refused.note(findings)
         return
-    findings_of(header["findings"], findings)
-    rows = _rows(child, header["width"], name, findings)
+    for rule, message, expected, line, column in header["findings"]:
+        findings.add(rule, message, expected, line=line, column=column)
+    rows = _rows(child, header["width"], findings)
     yield Sheet(name, rows, [(top, left, bottom, right) for top, left, bottom, right in header["merged"]])
     for _ in rows:
         pass
 
 
-def _rows(child: _Child, width: int, name: str, findings: Findings) -> Iterator[Row]:
+def _rows(child: _Child, width: int, findings: Findings) -> Iterator[Row]:
     """Rows from line 1 and column A on."""
     number = 0
     try:
         while (cells := child.line()) is not None:
             number += 1
-            if len(max(cells, key=len, default="")) > CELL_CHARACTERS:
-                column = [len(cell) > CELL_CHARACTERS for cell in cells].index(True) + 1
-                expected = f"Zellen unter {CELL_CHARACTERS} Zeichen"
-                findings.add(
-                    "datei_lesbar", "Eine Zelle ist überlang", expected, line=number, column=column, sheet=name
-                )
-                cells[column - 1 :] = []
             yield Row(number, cells + [""] * (width - len(cells)))
     except Refused as refused:
-        findings_of([refused.finding], findings)
+        refused.note(findings)
 
 
 def _report_missing(entries: list[tuple[str, bool, bool]], workbook: Workbook, findings: Findings) -> None:

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.intake.failures import column_letters, shown
+from pipelines.intake.failures import Findings, shown
 
 ANY_WORKBOOK = "eine Arbeitsmappe (xlsx, xls oder ods)"
 SUFFIXES = (".xls", ".xlsx", ".xlsm", ".xlsb", ".ods")
-SOUND = "eine Datei, die sich in Excel ohne Meldung öffnen lässt"
+_SOUND = "eine Datei, die sich in Excel ohne Meldung öffnen lässt"
 
 
 class Refused(Exception):
-    """Becomes a finding; line and column count from 1, 0 is none."""
+    """Becomes a finding; without `sheet` it is about the sheet being read."""
 
-    def __init__(self, rule: str, message: str, expected: str = SOUND, sheet: str | None = None) -> None:
-        """Keep the finding; without `sheet` it is about the sheet being read."""
+    def __init__(self, rule: str, message: str, expected: str = _SOUND, sheet: str | None = None) -> None:
+        """`args` hold the finding; so they can be handed from the child to the parent."""
         super().__init__(rule, message, expected, sheet)
-        self.finding = (rule, message, expected, 0, 0, sheet)
+
+    def note(self, findings: Findings) -> None:
+        """Add the finding."""
+        findings.add(*self.args[:3], sheet=self.args[3])
 
 
-def damaged(what: str) -> Refused:
-    """The file is broken."""
-    return Refused("datei_lesbar", f"Die Datei ist beschädigt: {what}")
+def damaged(what: str, error: object = "") -> Refused:
+    """The file is broken; an English error goes into brackets."""
+    technical = f" (technisch: {shown(str(error)) or type(error).__name__})" if error != "" else ""
+    return Refused("datei_lesbar", f"Die Datei ist beschädigt: {what}{technical}")
 
 
-def technical(error: object) -> str:
-    """An English message in brackets."""
-    return f"(technisch: {shown(str(error)) or type(error).__name__})"
+def too_big(message: str, expected: str, sheet: str | None = None) -> Refused:
+    """A limit is exceeded."""
+    return Refused("datei_zu_gross", message, expected, sheet)
 
 
 def protected() -> Refused:
@@ -40,8 +44,3 @@ def other_kind(kind: str, path: Path) -> Refused:
     suffix = path.suffix.lower()
     although = f", obwohl ihr Name auf {suffix} endet" if suffix in SUFFIXES else ""
     return Refused("dateiart", f"Die Datei ist {kind}{although}", f"{ANY_WORKBOOK}, in Excel gespeichert")
-
-
-def cell_name(row: int, column: int) -> str:
-    """Name of a cell; row and column count from 0."""
-    return f"{column_letters(column + 1)}{row + 1}"

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-import olefile
+import olefile  # type: ignore[import-untyped]
 
 from pipelines.intake.workbook.facts import Book, Facts
 from pipelines.intake.workbook.refused import damaged, other_kind, protected
@@ -38,14 +38,12 @@ def xls(path: Path) -> Book:
             links.append(_linked(data))
         excel = excel or kind == 0x01C1  # RecalcId, which Excel writes
     looks = [_Sheet(stream, place) if what == 0 else _Sheet(b"", 0) for place, what in places]
-    formulas = sum(look.facts.formulas.count for look in looks)
+    formulas = sum(len(look.facts.formulas) for look in looks)
     if not excel and formulas == sum(len(look.empty) for look in looks):
         # Not one result: written by a program that does not calculate. Excel itself may mean empty texts.
         for look in looks:
-            look.facts.formulas.count -= len(look.empty)
-            del look.facts.formulas.first[:]
             for cell in look.empty:
-                look.facts.formula(*cell, calculated=False)
+                look.facts.no_value(*cell)
     return Book(links, len(looks), [look.facts for look in looks].__getitem__)
 
 

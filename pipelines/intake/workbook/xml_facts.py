@@ -42,30 +42,23 @@ class _Parts:
         """Elements of a part, with attributes; all names without what stands for the namespace."""
         with self.open(name) as stream:
             for _, element in iterparse(stream):
-                yield _local(element.tag), {_local(key): value for key, value in element.attrib.items()}
+                given = {key.rpartition("}")[2]: value for key, value in element.items()}
+                yield element.tag.rpartition("}")[2], given
                 element.clear()
-
-
-def _local(name: str) -> str:
-    return name.rpartition("}")[2]
 
 
 def xlsx(path: Path) -> Book:
     """Look through an xlsx file; a sheet is looked at when it is asked for."""
-    parts = _Parts(path)
-    targets = {
-        relation["Id"]: posixpath.normpath(posixpath.join("/xl", relation["Target"].replace("\\", "/"))).lower()[1:]
-        for element, relation in parts.elements("xl/_rels/workbook.xml.rels")
-        if element == "Relationship"
-    }
-    sheets, stale = [], False
-    with parts.open("xl/workbook.xml") as stream:
-        for _, element in iterparse(stream):
-            if _local(element.tag) == "sheet":
-                key = next((value for name, value in element.items() if name.endswith("}id")), "")
-                sheets.append(targets.get(key, key))
-            elif _local(element.tag) == "calcPr":
-                stale = element.get("fullCalcOnLoad") in ("1", "true")
+    parts, targets, sheets, stale = _Parts(path), {}, [], False
+    for element, given in parts.elements("xl/_rels/workbook.xml.rels"):
+        if element == "Relationship":
+            target = posixpath.join("/xl", given["Target"].replace("\\", "/"))
+            targets[given["Id"]] = posixpath.normpath(target).lower()[1:]
+    for element, given in parts.elements("xl/workbook.xml"):
+        if element == "sheet":
+            sheets.append(targets.get(given.get("id", ""), given.get("id", "")))
+        elif element == "calcPr":
+            stale = given.get("fullCalcOnLoad") in ("1", "true")
 
     def facts(position: int) -> Facts:
         with parts.open(sheets[position]) as stream:
@@ -95,18 +88,23 @@ def _xlsx_sheet(stream: IO[bytes], stale: bool) -> Facts:
     """Cells are placed as calamine places them: at their address, without one next to the cell before."""
     facts, line = Facts(), 0
     for _, row in iterparse(stream):
-        if _local(row.tag) != "row":
+        if not row.tag.endswith("row"):
             continue
-        line, column, namespace = int(row.get("r", line + 1)), 0, row.tag[:-3]
-        for cell in row.iterfind(f"{namespace}c"):
-            place, column = _place(cell.attrib["r"]) if "r" in cell.attrib else (line - 1, column)
-            _xlsx_cell(facts, place, column, cell, namespace, stale)
-            column += 1
+        line, namespace = int(row.get("r", line + 1)), row.tag[:-3]
+        cells, value, last = row.findall(f"{namespace}c"), f"{namespace}v", None
+        for position, cell in enumerate(cells):
+            if len(cell) == 1 and cell[0].tag == value and cell.get("t") != "e":
+                last = position
+            elif len(cell):
+                _xlsx_cell(facts, *_xlsx_place(cells, position, line), cell, namespace, stale)
+        if last is not None:
+            facts.reach(*_xlsx_place(cells, last, line))
         row.clear()
     return facts
 
 
 def _xlsx_cell(facts: Facts, row: int, column: int, cell: Element, namespace: str, stale: bool) -> None:
+    """Look at a cell that holds more than a value."""
     value, formula = cell.find(f"{namespace}v"), cell.find(f"{namespace}f")
     valued = value is not None or cell.find(f"{namespace}is") is not None
     kind, text = cell.get("t", "n"), (value.text or "" if value is not None else "")
@@ -117,6 +115,16 @@ def _xlsx_cell(facts: Facts, row: int, column: int, cell: Element, namespace: st
         facts.formula(row, column, calculated and not (stale and kind == "n" and text in ("0", "0.0")))
     if kind == "e" and value is not None:
         facts.replace(row, column, text)
+
+
+def _xlsx_place(cells: list[Element], position: int, line: int) -> tuple[int, int]:
+    """Row and column of a cell, from 0."""
+    for beside in range(position + 1):
+        name = cells[position - beside].get("r")
+        if name is not None:
+            row, column = _place(name)
+            return row if beside == 0 else line - 1, column + beside
+    return line - 1, position
 
 
 def _place(name: str) -> tuple[int, int]:
