@@ -12,7 +12,7 @@ from pipelines.describe.proposal import Proposal
 from pipelines.intake.failures import shown
 
 _ENGLISH = "to be filled in"
-_STANDARD_SUFFIXES = (".csv", ".xls", ".xlsx", ".xlsb", ".xlsm", ".ods")
+_STANDARD_SUFFIXES = (".csv", ".xls", ".xlsx", ".xlsm", ".ods")
 
 
 def write_page(found: Proposal) -> str:

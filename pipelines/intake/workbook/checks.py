@@ -117,6 +117,6 @@ def _look(name: str, chunk: bytes) -> None:
     """What XML allows beyond elements and text is refused: calamine would return empty or cut cells."""
     if name == "meta-inf/manifest.xml" and b"encryption-data" in chunk:
         raise protected()
-    if b"<!" in chunk and _CELLS.fullmatch(name):
-        what = "XML, das kein Tabellenprogramm schreibt (DOCTYPE, CDATA oder einen Kommentar)"
+    if (b"<!" in chunk or b"\0" in chunk) and _CELLS.fullmatch(name):
+        what = "XML, das kein Tabellenprogramm schreibt (DOCTYPE, CDATA, einen Kommentar oder 16-Bit-Zeichen)"
         raise damaged(f"der Teil »{shown(name)}« enthält {what}")

@@ -93,7 +93,7 @@ def _xlsx_sheet(stream: IO[bytes], stale: bool) -> Facts:
         line, namespace = int(row.get("r", line + 1)), row.tag[:-3]
         cells, value, last = row.findall(f"{namespace}c"), f"{namespace}v", None
         for position, cell in enumerate(cells):
-            if len(cell) == 1 and cell[0].tag == value and cell.get("t") != "e":
+            if len(cell) == 1 and cell[0].tag == value and cell.get("t") != "e" and not len(cell[0]):
                 last = position
             elif len(cell):
                 _xlsx_cell(facts, *_xlsx_place(cells, position, line), cell, namespace, stale)
@@ -107,6 +107,8 @@ def _xlsx_cell(facts: Facts, row: int, column: int, cell: Element, namespace: st
     """Look at a cell that holds more than a value."""
     value, formula = cell.find(f"{namespace}v"), cell.find(f"{namespace}f")
     valued = value is not None or cell.find(f"{namespace}is") is not None
+    if value is not None and len(value):
+        raise damaged("eine Zelle enthält XML, das kein Tabellenprogramm schreibt")
     kind, text = cell.get("t", "n"), (value.text or "" if value is not None else "")
     if valued:
         facts.reach(row, column)
