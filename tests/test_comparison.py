@@ -567,6 +567,30 @@ def test_two_columns_exchanged_in_one_period(tmp_path: Path) -> None:
     assert "sehen die Zahlen aus wie »Personen, B«" in failures[0].message
 
 
+def test_figures_beside_the_wrong_areas(tmp_path: Path) -> None:
+    codes = ("a", "b")
+    blocks = smooth(codes=2, seed=6)
+    blocks[2016] = np.roll(blocks[2016], 4, axis=0)
+    (failure,) = found(tmp_path, sheet_of(blocks, codes=codes), [measure("personen", codes, "summed")])
+    assert (failure.rule, *place(failure)) == ("groesse_widerspricht", *lines(blocks, 2016))
+    assert "»Personen« zum 31.12.2016: die Zahlen stehen bei anderen Gebieten als zum 31.12.201" in failure.message
+
+
+def test_one_column_sorted_by_itself(tmp_path: Path) -> None:
+    codes = ("a", "b", "c")
+    blocks = smooth(codes=3, seed=6)
+    blocks[2023][:, 1].sort()
+    (failure,) = found(tmp_path, sheet_of(blocks, codes=codes), [measure("personen", codes, "summed")])
+    assert (failure.rule, failure.column_name, *place(failure)) == ("groesse_widerspricht", "b", *lines(blocks, 2023))
+
+
+def test_small_counts_change_places(tmp_path: Path) -> None:
+    for mean in (8, 15):
+        chance = np.random.default_rng(mean)
+        blocks = {year: chance.poisson(mean, (30, 1)).astype(float) for year in YEARS}
+        assert found(tmp_path, sheet_of(blocks)) == []
+
+
 def test_growth_alone_is_no_wrong_label(tmp_path: Path) -> None:
     people, homes = households()
     grown = {year: block if year < 2019 else np.round(block * 1.6) for year, block in people.items()}

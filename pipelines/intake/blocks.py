@@ -1,4 +1,4 @@
-"""Blocks of figures that belong to another period or measure than they say.
+"""Blocks of figures that belong to another period than they say.
 
 A block is all that a delivery has of one measure, level and period; where keys occur twice there are two blocks.
 Distances are medians of differences of asinh over areas: like logarithms for counts of some size, but defined for 0 and
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import mean, median, quantiles
@@ -39,15 +39,6 @@ NEAR = 3
 """Periods before and after that are looked at."""
 COINCIDENCE = 0.02
 """Highest probability of an equal total by chance: pairs looked at, divided by the range in which totals lie."""
-
-FAR = 0.25
-"""Distance to the period beside it that raises suspicion: 28 %. Whole blocks of honest periods stay below 5 %."""
-FITS = 0.1
-"""Distance to the other measure that convicts, if it is also at most a third of the distance to its own."""
-SIZE = 10
-"""Figures below this say nothing about magnitude."""
-SUSPECTS = 100
-"""So many suspicious columns of figures are followed up, those furthest from their own series first."""
 
 
 class Pair(NamedTuple):
@@ -87,17 +78,6 @@ class Match:
     reordered: bool = False
 
 
-def compare_blocks(figures: Figures) -> None:
-    """Find blocks that belong elsewhere, and accuse them."""
-    rules = ("block_wiederholt", "groesse_widerspricht", "summe_anderer_zeitraum")
-    if figures.longest < 2 or figures.off(*rules):
-        return
-    pairs = _pairs(figures)
-    _repeated(figures, pairs)
-    _mislabelled(figures, pairs)
-    _totals(figures)
-
-
 _PAIRS = f"""
     SELECT w.a, w.b, w.lag, count(*) AS n, count(*) FILTER (x.value = y.value) AS same,
         coalesce(sum({PROOF.replace("value", "x.value")}) FILTER (x.value = y.value), 0) AS weight,
@@ -110,8 +90,8 @@ _PAIRS = f"""
 """
 
 
-def _pairs(figures: Figures) -> list[Pair]:
-    """Periods of each series side by side, if one of them is in this delivery or they are neighbours."""
+def side_by_side(figures: Figures) -> list[Pair]:
+    """Pairs of periods of each series, if one of them is in this delivery or they are neighbours."""
     usable = [slot for slot in figures.slots.values() if slot.current and slot.n >= ENOUGH]
     reach = max(2, PAIRS // sum(min(slot.size, SAMPLE) for slot in usable))
     ranks: dict[tuple[str, str], dict[tuple[dt.date, int], int]] = defaultdict(dict)
@@ -137,7 +117,7 @@ def _pairs(figures: Figures) -> list[Pair]:
 # ---------------------------------------------------------------- the same block twice
 
 
-def _repeated(figures: Figures, pairs: list[Pair]) -> None:
+def find_repeated(figures: Figures, pairs: list[Pair]) -> None:
     """A block, or one category of it, repeats the values of another period, in the same or another order of areas."""
     if figures.off("block_wiederholt"):
         return
@@ -279,105 +259,10 @@ def _siblings(figures: Figures, wrong: Slot) -> list[list[Slot]]:
     return [figures.block(block) for block in sorted(found)]
 
 
-# ---------------------------------------------------------------- the block of another measure
-
-_FIT = f"""
-    SELECT v.slot, v.beside, v.rival, median(abs(asinh(y.value) - asinh(x.value))) AS fit,
-        median(abs(asinh(z.value) - asinh(x.value))) AS own
-    FROM rival v
-    JOIN figure x ON x.slot = v.slot
-    JOIN figure y ON y.slot = v.rival AND y.area = x.area
-    JOIN figure z ON z.slot = v.beside AND z.area = x.area
-    WHERE greatest(x.value, y.value, z.value) >= {SIZE} AND x.value + y.value + z.value IS NOT NULL
-    GROUP BY ALL
-    HAVING count(*) >= {ENOUGH} AND own > {FAR} AND fit < least({FITS}, own / 3)
-    ORDER BY fit, v.rival
-"""
-
-
-def _mislabelled(figures: Figures, pairs: list[Pair]) -> None:
-    """A block that is far from the periods beside it and close to another measure, or category, of the source.
-
-    First those are followed up that are far from the periods on both sides: they are wrong rather than their
-    neighbours. Then those that are far from one side, if it has not been found wrong.
-    """
-    if figures.off("groesse_widerspricht"):
-        return
-    found: list[tuple[Slot, Slot, Slot]] = []
-    for sides in (all, any):
-        for slot, beside, rival in _fits(figures, _suspects(figures, pairs, sides)):
-            if beside.slot not in figures.accused:
-                found.append((slot, beside, rival))
-                figures.accuse(figures.block(slot.block) if slot.whole else [slot])
-    whole = {slot.block for slot, _, _ in found if slot.whole}
-    for slot, beside, rival in sorted(found, key=lambda one: (one[0].first or 0, one[0].place or 0)):
-        if slot.whole or slot.block not in whole:
-            _say_mislabelled(figures, slot, beside, rival)
-
-
-def _fits(figures: Figures, suspects: list[tuple[Slot, Slot]]) -> list[tuple[Slot, Slot, Slot]]:
-    """Suspects that are close to another series, with the period beside them and what they are close to; last first."""
-    rows = [(slot.slot, beside.slot, rival.slot) for slot, beside in suspects for rival in _rivals(figures, slot)]
-    if not rows:
-        return []
-    columns = [pa.array(column, pa.uint64()) for column in zip(*rows, strict=True)]
-    figures.table("rival", pa.table(columns, ["slot", "beside", "rival"]))
-    best: dict[int, tuple[Slot, Slot, Slot]] = {}
-    for row in figures.rows(_FIT):
-        best.setdefault(row.slot, (figures.slots[row.slot], figures.slots[row.beside], figures.slots[row.rival]))
-    return sorted(best.values(), key=lambda one: (one[0].whole, one[0].date), reverse=True)
-
-
-def _suspects(figures: Figures, pairs: list[Pair], sides: Callable[[Iterable[bool]], bool]) -> list[tuple[Slot, Slot]]:
-    """Slots of this delivery that are far from the periods beside them, with the one that they are furthest from."""
-    nearest: dict[tuple[int, bool], Pair] = {}
-    for pair in pairs:
-        if pair.apart and pair.distance is not None and pair.a.measure in figures.counts:
-            for slot, other in ((pair.a, pair.b), (pair.b, pair.a)):
-                known = nearest.get((slot.slot, other is pair.b))
-                if other.slot not in figures.accused and (known is None or pair.lag < known.lag):
-                    nearest[slot.slot, other is pair.b] = pair
-    beside: dict[int, list[tuple[float, Slot]]] = defaultdict(list)
-    for (slot_number, later), pair in nearest.items():
-        beside[slot_number].append((pair.distance or 0, pair.b if later else pair.a))
-    found = []
-    for slot_number, others in beside.items():
-        slot, furthest = figures.slots[slot_number], max(others)
-        usable = not slot.delivery and slot_number not in figures.accused
-        if usable and sides(distance > FAR for distance, _ in others):
-            found.append((*furthest, slot))
-    return [(slot, other) for _, other, slot in sorted(found, reverse=True)[:SUSPECTS]]
-
-
-def _rivals(figures: Figures, suspect: Slot) -> Iterator[Slot]:
-    """Of each other series the slots with the nearest dates."""
-    series: dict[int, list[Slot]] = defaultdict(list)
-    for slot in figures.slots.values():
-        comparable = slot.current and slot.n >= ENOUGH and slot.level == suspect.level and slot.whole == suspect.whole
-        if comparable and slot.measure in figures.counts and slot.slot not in figures.accused:
-            series[slot.series].append(slot)
-    series.pop(suspect.series, None)
-    for slots in series.values():
-        yield from sorted(slots, key=lambda slot: (abs(slot.date - suspect.date), slot.date))[:NEAR]
-
-
-def _say_mislabelled(figures: Figures, slot: Slot, beside: Slot, rival: Slot) -> None:
-    title, other = (figures.title(one.measure, one.category) for one in (slot, rival))
-    figures.findings.add(
-        "groesse_widerspricht",
-        f"»{title}« {when(slot.period)}: die Summe ist {number(slot.total or 0)}, {when(beside.period)}"
-        f"{figures.delivery(beside.delivery)} {number(beside.total or 0)}; Gebiet für Gebiet sehen die Zahlen aus wie "
-        f"»{other}« {when(rival.period)}{figures.delivery(rival.delivery)} ({number(rival.total or 0)})",
-        f"Zahlen für »{title}«, oder die Bezeichnung »{other}«",
-        value=digits(slot.total or 0),
-        **figures.spot([slot]).keys(),
-    )
-
-
 # ---------------------------------------------------------------- the total of another period
 
 
-def _totals(figures: Figures) -> None:
+def find_equal_totals(figures: Figures) -> None:
     """The total over all areas is that of another period, though the figures are not."""
     if figures.off("summe_anderer_zeitraum"):
         return

@@ -1,7 +1,7 @@
 """Rules that look at a whole delivery: sums within it and agreement with other sources, and the way to the others.
 
-Blocks of the wrong period or measure: `blocks`; changes over time: `series`; what is missing or new: `extent`. No rule
-is written for one file. Figures are never fetched, only findings, and of these no more than are listed.
+Blocks of the wrong period: `blocks`; wrong labels: `labels`; changes over time: `series`; what is missing or new:
+`extent`. No rule is written for one file. Figures are never fetched, only findings, no more of them than are listed.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import pyarrow as pa
 
 from pipelines.areas import Directory
 from pipelines.files import quoted
-from pipelines.intake.blocks import PLAUSIBLE_TOTAL, compare_blocks
+from pipelines.intake.blocks import PLAUSIBLE_TOTAL, find_equal_totals, find_repeated, side_by_side
 from pipelines.intake.extent import compare_extent
 from pipelines.intake.failures import Findings
 from pipelines.intake.figures import ENOUGH, Figures, Row, Slot, connection, files_of
+from pipelines.intake.labels import find_mislabelled
 from pipelines.intake.past import Past
 from pipelines.intake.phrases import day, digits, number, percent, when
 from pipelines.intake.series import compare_periods
@@ -27,6 +28,8 @@ ROUNDING = 1e-6
 """Gaps up to this size come from adding binary fractions."""
 BLOCK = 5
 """From so many areas on (and more than half), a contradiction is said of the whole block, once."""
+
+_OF_BLOCKS = ("block_wiederholt", "groesse_widerspricht", "summe_anderer_zeitraum")
 
 
 def compare(
@@ -61,7 +64,11 @@ def compare(
         _parts(figures)
         _areas(figures)
         _agreement(figures, others)
-        compare_blocks(figures)
+        if figures.longest > 1 and not figures.off(*_OF_BLOCKS):
+            pairs = side_by_side(figures)
+            find_repeated(figures, pairs)
+            find_mislabelled(figures, pairs)
+            find_equal_totals(figures)
         compare_periods(figures)
         compare_extent(figures, reading)
 

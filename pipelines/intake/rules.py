@@ -73,7 +73,7 @@ _ALL = [
     Rule("summe_der_gebiete", "Gebiete ergeben nicht die Summe", "error", "Bitte die Zahlen der Gebiete und die Summe prüfen.", 4),
     # against other deliveries and periods
     Rule("block_wiederholt", "Zahlen eines anderen Zeitraums", "error", "Bitte die Zahlen des richtigen Zeitraums liefern.", 3),
-    Rule("groesse_widerspricht", "Die Bezeichnung passt nicht zur Größe der Zahlen", "error", "Bitte prüfen, ob die Bezeichnung vertauscht ist.", 3),
+    Rule("groesse_widerspricht", "Zahlen passen nicht zur Bezeichnung oder zum Gebiet", "error", "Bitte prüfen, ob Bezeichnungen, Spalten oder Gebiete vertauscht sind.", 3),
     Rule("stimmt_mit_quelle", "Widerspruch zu einer anderen Quelle", "error", "Bitte klären, welche der beiden Zahlen gilt.", 4),
     Rule("summe_anderer_zeitraum", "Die Summe gehört zu einem anderen Zeitraum", "warning", "Bitte prüfen, ob die Zeitangabe stimmt.", 4),
     Rule("veraenderung", "Die Veränderung ist größer als vereinbart", "error", "Bitte die Zahl prüfen oder den Sprung erklären.", 5),
