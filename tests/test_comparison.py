@@ -329,7 +329,7 @@ def test_single_contradictions_to_another_source_are_named(tmp_path: Path) -> No
     assert (failure.rule, failure.line) == ("stimmt_mit_quelle", lines(blocks, 2016)[0] + 4)
     assert failure.message == (
         f"Gebiet 05 zum 31.12.2016: »Personen« ist {phrases.number(ours)}, "
-        f"»Einwohner« in der Quelle andere {phrases.number(known)}"
+        f"»Einwohner« in der Quelle »andere« {phrases.number(known)}"
     )
 
 
@@ -352,7 +352,7 @@ def test_a_block_of_the_wrong_period_is_said_once_with_its_likely_cause(tmp_path
     total = phrases.number(blocks[2014].sum())
     assert place(failure) == lines(shifted, 2015)
     assert failure.message.startswith("Zum 31.12.2015 weichen ")
-    assert f"Die Summe {total} ist die der Quelle andere zum 31.12.2014" in failure.message
+    assert f"Die Summe {total} ist die der Quelle »andere« zum 31.12.2014" in failure.message
     assert "vermutlich stimmt die Zeitangabe 31.12.2015 nicht" in failure.message
 
 
@@ -1065,7 +1065,7 @@ def test_real_file_with_the_scrambled_block(tmp_path: Path, shared: Path, agreei
 def test_real_file_dated_a_year_too_late(tmp_path: Path, shared: Path) -> None:
     (failure,) = real(tmp_path, shared, "familienstand")
     assert said([failure]) == [("stimmt_mit_quelle", 242, 271)]
-    assert "Die Summe 242.340 ist die der Quelle andere zum 31.12.2014" in failure.message
+    assert "Die Summe 242.340 ist die der Quelle »andere« zum 31.12.2014" in failure.message
     assert real(tmp_path, shared, "familienstand", agreeing=False) == []
 
 

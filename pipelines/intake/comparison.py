@@ -59,6 +59,7 @@ def compare(
         if not declared and not con.execute(_SEVERAL.format(path=quoted(reading))).fetchall():
             return  # one period or one area, and nothing to compare it with
         figures = Figures(con, reading, source, measures, directory, findings, earlier)
+        figures.titles = {entry: pasts[0].title or entry for entry, pasts in others.items() if pasts}
         if not figures.places:
             return  # not one row with a key
         _parts(figures)
@@ -356,7 +357,7 @@ def _names(figures: Figures, entry: Agrees) -> tuple[str, str]:
         return f"die Summe von »{figures.title(measure, TOTAL)}«"
 
     ours, theirs = name(entry.measure, entry.categories), name(entry.with_measure, entry.with_categories)
-    return ours, f"{theirs} in der Quelle {entry.source}"
+    return ours, f"{theirs} in der Quelle »{figures.titles[entry.source]}«"
 
 
 def _near(value: float, entry: Agrees) -> str:
@@ -372,7 +373,7 @@ def _say_block(figures: Figures, entry: Agrees, row: Row) -> None:
     slots = [slot for slot in figures.block(row.block) if slot.category in codes]
     if row.other:
         cause = (
-            f"Die Summe {number(row.ours)} ist die der Quelle {entry.source} {when(row.other)}: "
+            f"Die Summe {number(row.ours)} ist die der Quelle »{figures.titles[entry.source]}« {when(row.other)}: "
             f"vermutlich stimmt die Zeitangabe {day(row.period)} nicht"
         )
     else:
@@ -384,7 +385,7 @@ def _say_block(figures: Figures, entry: Agrees, row: Row) -> None:
         "stimmt_mit_quelle",
         f"{when(row.period)[:1].upper()}{when(row.period)[1:]} weichen {row.wrong} von {row.n} Gebieten ab: {name} ist "
         f"zusammen {number(row.ours)}, {other} {number(row.theirs)}. {cause}",
-        f"{number(row.theirs)} wie in der Quelle {entry.source}",
+        f"{number(row.theirs)} wie in der Quelle »{figures.titles[entry.source]}«",
         value=digits(row.ours),
         **figures.spot(slots).keys(),
     )

@@ -193,7 +193,8 @@ class Figures:
     """The tables `figure`, `slot` and `area` (area, area_id, level), the slots, and names for what is in them.
 
     `accused` collects the slots that a rule found to belong elsewhere: changes from and to them are not worth looking
-    at. `longest` is the number of periods of the longest series of whole blocks that this delivery continues.
+    at. `titles` names the sources compared with. `longest` is the number of periods of the longest series of whole blocks
+    that this delivery continues.
     """
 
     def __init__(
@@ -216,6 +217,7 @@ class Figures:
         places = con.execute('SELECT place, sheet, "column", column_name FROM place').fetchall()
         self.places: dict[int, tuple[str, int, str]] = {row[0]: row[1:] for row in places}
         self.slots = {row[0]: Slot(*row) for row in con.execute("FROM slot").fetchall()}
+        self.titles: dict[str, str] = {}
         self.accused: set[int] = set()
         self.dates = {slot.date for slot in self.slots.values()}
         self.longest = self._longest()

@@ -8,9 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Past:
-    """The reading of one accepted delivery that is not retracted."""
+    """The reading of one accepted delivery that is not retracted; `title` names its source for people."""
 
     source: str
     delivery_id: str
     seq: int
     path: Path
+    title: str = ""

@@ -195,7 +195,7 @@ def _in_force(project: Project, source_id: str, today: dt.date) -> list[Past]:
     def found() -> list[Past]:
         retracted = {r.delivery for r in source.retracted}
         return [
-            Past(source_id, d.delivery_id, d.seq, reading_path(project, d, rules))
+            Past(source_id, d.delivery_id, d.seq, reading_path(project, d, rules), source.title.de)
             for d in History(project.paths).deliveries(source_id)
             if d.decision == "accepted" and d.rules == rules and d.delivery_id not in retracted
         ]
