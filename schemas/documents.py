@@ -12,7 +12,7 @@ import re
 from fnmatch import fnmatch
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 PeriodType = Literal["stichtag", "jahresdurchschnitt", "kalenderjahr", "schuljahr"]
@@ -361,6 +361,11 @@ class Change(Strict):
 Severity = Literal["error", "warning", "off"]
 
 
+def _off_is_a_word(value: object) -> object:
+    """YAML 1.1 reads the word `off` as the truth value false; here it is a severity."""
+    return "off" if value is False else value
+
+
 class Contract(Strict):
     """What a delivery must fulfil beyond what its measures already demand."""
 
@@ -372,7 +377,7 @@ class Contract(Strict):
     areas_add_up: list[AreasAddUp] = []
     agrees: list[Agrees] = []
     change: list[Change] = []
-    severity: dict[str, Severity] = Field(
+    severity: dict[str, Annotated[Severity, BeforeValidator(_off_is_a_word)]] = Field(
         default={}, description="rule id -> error (rejects the delivery), warning (is noted) or off"
     )
 

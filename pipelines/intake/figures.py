@@ -193,8 +193,8 @@ class Figures:
     """The tables `figure`, `slot` and `area` (area, area_id, level), the slots, and names for what is in them.
 
     `accused` collects the slots that a rule found to belong elsewhere: changes from and to them are not worth looking
-    at. `titles` names the sources compared with. `longest` is the number of periods of the longest series of whole blocks
-    that this delivery continues.
+    at. `titles` names the sources compared with. `longest` is the number of periods of the longest series of whole
+    blocks that this delivery continues.
     """
 
     def __init__(
