@@ -173,6 +173,11 @@ class AreaColumns(Strict):
     candidate_levels: list[Identifier] = []
     level_column: str | None = None
     levels: dict[str, Identifier] = {}
+    elsewhere: Literal["error", "skip"] = Field(
+        default="error",
+        description="skip: rows about areas that the project does not know are passed over (nationwide files); "
+        "contract.complete must then name the level, so that no area of one's own gets lost",
+    )
     split: str | None = Field(
         default=None,
         description="regular expression with groups (?P<number>...), (?P<name>...) or (?P<id>...), applied to the "
@@ -506,6 +511,9 @@ class Source(Strict):
             raise Misfit("Blätter gibt es nur in Arbeitsmappen (workbook angeben)", "layout", "period", "sheet")
         if self.table.title is None and (self.layout.period.title or any(v.title for v in self.layout.values)):
             raise Misfit("title im layout verlangt table.title (Muster der Zeilen über den Tabellen)", "layout")
+        area = self.layout.area
+        if area and area.elsewhere == "skip" and set(area.possible_levels()) - set(self.contract.complete):
+            raise Misfit("elsewhere: skip verlangt contract.complete für jede Ebene", "layout", "area", "elsewhere")
         self._corrections_apart()
         return self
 

@@ -175,6 +175,29 @@ def test_ba_workbook(shared: Path, tmp_path: Path) -> None:
     assert read.value("DE", "2012-06-30", "ohne") == "missing"
 
 
+def test_own_areas_out_of_a_nationwide_workbook(shared: Path, tmp_path: Path) -> None:
+    path, _ = inkar(shared, "A_ArbeitslosigkeitKreis.xls")
+    own = districts([("01002", "Kiel, Landeshauptstadt"), ("01003", "Lübeck, Hansestadt")])
+    layout = {
+        "area": {**KREISE, "elsewhere": "skip"},
+        "period": {"in_header": True, "type": "jahresdurchschnitt"},
+        "constant": {"Aggregat": "Kreise"},
+        "values": [{"heading": "Arbeitslose", "measure": "m"}],
+    }
+    with pytest.raises(ValueError, match="contract"):
+        source(layout, **INKAR)
+    of = source(layout, contract={"complete": {"kreis": "all"}}, **INKAR)
+    read = Read(path, of, own, [measure("m", "jahresdurchschnitt")], tmp_path)
+    assert [f.sentence() for f in read.errors] == []
+    assert (len(read.rows), read.value("01003", "1995-jd")) == (2 * 27, 11755)
+    renamed = districts([("01002", "Kiel"), ("01999", "Neustadt")])
+    rules = {f.rule for f in Read(path, of, renamed, [measure("m", "jahresdurchschnitt")], tmp_path).errors}
+    assert rules >= {"gebiet_bekannt"}, "a number of one's own with another name is not passed over"
+    moved = districts([("01002", "Kiel, Landeshauptstadt"), ("01999", "Neustadt")])
+    rules = {f.rule for f in Read(path, of, moved, [measure("m", "jahresdurchschnitt")], tmp_path).errors}
+    assert rules == {"gebiete_vollstaendig"}, "an own area that is not found is missing, not forgotten"
+
+
 # ---------------------------------------------------------------- constructed samples of described layouts
 
 NAMES = ["Altstadt", "Vorstadt", "Düsternbrook", "Wik"]

@@ -16,11 +16,10 @@ import io
 import os
 import re
 import shutil
-import sys
 import tempfile
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -33,20 +32,22 @@ import pyarrow.parquet as pq
 import pytest
 import xlsxwriter
 
+from pipelines import lock
 from pipelines.intake.comparison import compare
 from pipelines.intake.failures import Failure, Findings
 from pipelines.intake.past import Past
 from pipelines.intake.rules import RULES
 from pipelines.intake.run import Context, judge
 from pipelines.intake.verdict import Verdict
+from pipelines.night import Night
 from pipelines.project import Project, load_project
 from schemas.documents import Source, TableShape, Workbook
 from tests import mutants
-from tests.conftest import ROOT, SHARED, run_night
+from tests.conftest import ROOT, SHARED
 from tests.mutants import Grid, heading
 
 SOAK = os.environ.get("SOAK") == "1"
-COUNT, NIGHTS = (2000, 12) if SOAK else (200, 1)
+COUNT, PARTS, NIGHTS = (2000, 8, 12) if SOAK else (200, 2, 1)
 RECEIVED = dt.date(2025, 11, 24)
 Key = tuple[str, str, str, str]
 """Measure, category, area and period."""
@@ -310,6 +311,8 @@ class Mutant:
     kind: str
     content: bytes
     number: int
+    first: bool
+    """Nothing was delivered before; else the unchanged file was."""
 
     def __repr__(self) -> str:
         return f"Mutante {self.number}: {self.kind} an {self.layout.label}"
@@ -333,22 +336,28 @@ def mutate(layout: Layout, kind: str, random: Random) -> bytes:
     return (mutants.BOOK | mutants.TEXT)[kind](random, content, layout.source)
 
 
-def mutants_of(layouts: list[Layout], count: int, seed: int = 20251124) -> Iterator[Mutant]:
+def mutants_of(layouts: list[Layout], numbers: Iterable[int], seed: int = 20251124) -> Iterator[Mutant]:
     """Every kind in turn, each over layouts drawn at random; a mutant that changes nothing is drawn again."""
     kinds = [*mutants.GRID, *mutants.TEXT, *mutants.BOOK, *mutants.SHEETS]
-    for number in range(count):
-        random = Random(f"{seed}-{number}")
+    for number in numbers:
+        random, mutant = Random(f"{seed}-{number}"), None
         kind = kinds[number % len(kinds)]
         possible = [layout for layout in layouts if kind in kinds_of(layout)]
-        while True:
+        while mutant is None:
             layout = random.choices(possible, [layout.weight for layout in possible])[0]
-            try:
-                content = mutate(layout, kind, random)
-            except (IndexError, ValueError):  # this layout has nothing that could be changed so
-                continue
-            if content != layout.as_file(layout.rows) and content != layout.content:
-                yield Mutant(layout, kind, content, number)
-                break
+            mutant = changed(layout, kind, number, random)
+        yield mutant
+
+
+def changed(layout: Layout, kind: str, number: int, random: Random) -> Mutant | None:
+    """A mutant, or None where this change leaves this file as it is."""
+    try:
+        content = mutate(layout, kind, random)
+    except (IndexError, ValueError):  # the layout has nothing that could be changed so
+        return None
+    if content in (layout.content, layout.as_file(layout.rows)):
+        return None
+    return Mutant(layout, kind, content, number, random.random() < 0.5)
 
 
 # ---------------------------------------------------------------- judging
@@ -428,7 +437,7 @@ class Bench:
         """Judge one mutant and check what must hold for every file."""
         reading = self.folder / "reading.parquet"
         layout = mutant.layout
-        verdict = self._judge(layout, mutant.content, reading, self.context(layout, first=mutant.number % 2 == 0))
+        verdict = self._judge(layout, mutant.content, reading, self.context(layout, first=mutant.first))
         rows = rows_by_key(reading)
         self._reasons(mutant, verdict)
         if not verdict.clean:
@@ -488,3 +497,127 @@ class Bench:
 
 def value_of(row: dict[str, Any]) -> float | str:
     return row["value"] if row["status"] == "value" else row["status"]
+
+
+# ---------------------------------------------------------------- what became of them
+
+_POSSIBLE = "another possible number: only a sum, another source or an earlier delivery can contradict it"
+_PLACE = "possible numbers at the wrong place: noticed where sizes, sums, sources or earlier figures contradict"
+_FEWER = "nothing in the contract says that the figures left out must be there"
+_SIGN = "a sign that the source may use: the figure is missing or withheld, as the file says"
+_TIME = "another possible period, not in the future, for which the rows are complete"
+WHY = {
+    **dict.fromkeys(("number_slightly_other", "number_other", "digit_added", "digit_lost", "digits_turned"), _POSSIBLE),
+    **dict.fromkeys(("number_negative", "number_enormous", "column_in_thousands", "bytes_flipped"), _POSSIBLE),
+    **dict.fromkeys(("bytes_lost", "bytes_inserted", "number_with_fraction", "stray_quote"), _POSSIBLE),
+    **dict.fromkeys(("number_with_thousands_mark",), _POSSIBLE),
+    **dict.fromkeys(("area_names_exchanged", "area_names_slipped", "headings_exchanged", "block_copied"), _PLACE),
+    **dict.fromkeys(("row_as_another_area", "row_inserted_for_another_area", "label_other", "name_misspelt"), _PLACE),
+    **dict.fromkeys(("rows_cut", "end_cut", "column_cut", "broken_off"), _FEWER),
+    **dict.fromkeys(("column_emptied", "symbol_instead", "cell_emptied"), _SIGN),
+    **dict.fromkeys(("year_other", "block_of_another_year", "period_counted_up"), _TIME),
+}
+"""Why it is right that a file changed so may be accepted though its figures are other than before."""
+
+
+def table(results: list[Result]) -> list[str]:
+    """Lines of a Markdown table: kind of mutation, and what became of its files."""
+    head = ["Mutation", "files", "accepted, same figures", "accepted, other figures", "of these with a warning"]
+    head += ["rejected", "by (the most important rule of each file)"]
+    lines = [f"| {' | '.join(head)} |", "| --- | ---: | ---: | ---: | ---: | ---: | --- |"]
+    kinds = {result.mutant.kind: [r for r in results if r.mutant.kind == result.mutant.kind] for result in results}
+    for kind, of_kind in [*kinds.items(), ("all", results)]:
+        clean = [r for r in of_kind if r.verdict.clean]
+        other = [r for r in clean if any(r.differs)]
+        rules = Counter(r.first_rule for r in of_kind if not r.verdict.clean).most_common()
+        numbers = (len(of_kind), len(clean) - len(other), len(other), sum(bool(r.warned) for r in other))
+        first = ", ".join(f"{rule} {count}" for rule, count in rules)
+        lines.append(f"| {kind} | {' | '.join(map(str, numbers))} | {len(of_kind) - len(clean)} | {first} |")
+    return lines
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(tmp_path_factory.mktemp("mutanten"))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("part", range(PARTS))
+def test_mutants_are_read_as_they_are_or_rejected_with_a_reason(bench: Bench, part: int) -> None:
+    results = [bench.result(mutant) for mutant in mutants_of(bench.layouts, range(part, COUNT, PARTS))]
+    other = [result.mutant for result in results if any(result.differs)]
+    assert [mutant for mutant in other if mutant.kind not in WHY] == []
+    assert len(results) == COUNT / PARTS
+    assert len(other) < len(results) / 4
+
+
+# ---------------------------------------------------------------- the mart
+
+
+def kiel(folder: Path) -> Path:
+    """The shipped project with its files."""
+    shutil.copytree(ROOT / "assets", folder / "assets")
+    shutil.copytree(ROOT / "data/raw", folder / "data/raw")
+    shutil.copyfile(ROOT / "dagster.yaml", folder / "dagster.yaml")
+    return folder
+
+
+def deliver_mutants(root: Path, seed: int) -> dict[str, Mutant]:
+    """One mutant per source beside its unchanged file, in the same night and after it."""
+    found: dict[str, Mutant] = {}
+    for layout in layouts_of(load_project(root), root / "data/raw"):
+        random = Random(f"{seed}-{layout.source.id}")
+        kinds = random.sample(kinds_of(layout), 20)
+        mutant = next(filter(None, (changed(layout, kind, seed, random) for kind in kinds)))
+        found[layout.source.id] = mutant
+        (root / "data/raw" / layout.source.id / "zz_mutante.csv").write_bytes(mutant.content)
+    return found
+
+
+def delivered(file: Path) -> list[tuple[Key, str, float | None]]:
+    """Figures of the internal mart that come from a delivery: key, delivery and value."""
+    with duckdb.connect(str(file), read_only=True) as con:
+        rows = con.execute(
+            "SELECT measure_id, category, area_id, period, delivery_ids, value FROM mart.observation "
+            "WHERE method = 'delivered'"
+        ).fetchall()
+    return [((row[0], row[1], row[2], row[3]), row[4], row[5]) for row in rows]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(NIGHTS))
+def test_mart_holds_nothing_that_is_not_in_a_file(tmp_path: Path, seed: int) -> None:
+    root = kiel(tmp_path / "kiel")
+    mutated = deliver_mutants(root, seed)
+    assert len(mutated) >= 20
+    night = Night.begin(root, lambda text: None, dt.datetime(2025, 11, 24, 3, tzinfo=dt.UTC))
+    try:
+        night.intake()
+        night.build()
+    finally:
+        lock.take(night.project.paths.lock_file).release()
+    places = Places(root / "assets/areas/areas.csv")
+    said: dict[str, dict[Key, float | str]] = {}
+    for state in night.states.values():
+        for delivery in state.in_force:
+            cells = text_cells(delivery.file.read_bytes(), state.source.format.delimiter)
+            figures = Second(state.source, places, cells).read()
+            said[delivery.delivery_id] = {key: value for key, (_, _, value) in figures.items()}
+    found = delivered(night.project.paths.internal_mart)
+    assert len(found) > 3000
+    for key, delivery_id, value in found:
+        assert delivery_id in said, (key, delivery_id)
+        text = said[delivery_id][key]
+        assert value == (None if isinstance(text, str) else text), (key, delivery_id, mutated)
+
+
+def main() -> None:
+    """Judge all mutants and print the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder))
+        results = [bench.result(mutant) for mutant in mutants_of(bench.layouts, range(COUNT))]
+    print("\n".join(table(results)))
+
+
+if __name__ == "__main__":
+    main()

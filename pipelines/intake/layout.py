@@ -24,7 +24,7 @@ from pipelines.intake.plan import Values as _Values
 from pipelines.intake.style import Style
 from pipelines.intake.tables import Row, Table, cut, plain_heading
 from pipelines.periods import parse_period, period_key
-from schemas.documents import Correction, Measure, Source
+from schemas.documents import AreaColumns, Correction, Measure, Source
 from schemas.yaml_source import nearest
 
 _Found = tuple[str | None, str | None, str, str, str]
@@ -80,7 +80,7 @@ class Reader:
                 empty = False
                 received = pd.DataFrame([row.cells for row in rows], columns=range(len(plan.header)), dtype=object)
                 received["line"] = [row.line for row in rows]
-                wide = pending.apply(received, plan.table.sheet, plan.position)
+                wide = self._ours(pending.apply(received, plan.table.sheet, plan.position), plan)
                 if len(wide):
                     yield self._figures(received, wide, plan)
             if empty and not self.findings.rules & {"datei_lesbar", "zeile_zu_kurz", "zeile_zu_lang"}:
@@ -101,6 +101,20 @@ class Reader:
 
         for sheet in open_sheets(path, source.workbook, source.format, findings):
             yield from cut(sheet.rows, source.table, findings, merged=sheet.merged, sheet=sheet.name)
+
+    def _ours(self, wide: pd.DataFrame, plan: _Plan) -> pd.DataFrame:
+        """Without the rows about areas elsewhere, if the source says that there are such rows."""
+        columns = self.source.layout.area
+        if columns is None or columns.elsewhere == "error":
+            return wide
+        texts = _area_texts(wide, plan, columns)
+        levels = columns.possible_levels()
+        names, numbers, ids = (texts.get(part, [""] * len(wide)) for part in ("name", "number", "id"))
+        rows = zip(names, numbers, ids, strict=True)
+        kept = [
+            not any(row) or self.directory.mentions(levels, name=row[0], number=row[1], area_id=row[2]) for row in rows
+        ]
+        return wide[kept]
 
     def _figures(self, received: pd.DataFrame, wide: pd.DataFrame, plan: _Plan) -> pd.DataFrame:
         """Figures of corrected rows (`wide`); `received` holds the text of the same cells as it came."""
@@ -180,14 +194,7 @@ class Reader:
             frame["area_text"], frame["area_problem"], frame["area_column"] = area.name, "", ""
             return
         columns = layout.area
-        if columns.split:
-            parts = _split(wide[plan.at(str(columns.name))], columns.split)
-        else:
-            parts = {
-                part: wide[plan.at(name)].str.strip().tolist()
-                for part, name in (("name", columns.name), ("number", columns.number), ("id", columns.id))
-                if name
-            }
+        parts = _area_texts(wide, plan, columns)
         level = wide[plan.at(columns.level_column)].str.strip().tolist() if columns.level_column else [""] * len(wide)
         keys = dict(zip(wide.index, zip(level, *parts.values(), strict=True), strict=True))  # dropped rows leave gaps
         known: dict[Hashable, _Found] = {}
@@ -269,6 +276,17 @@ def expected_cell(source: Source) -> str:
     sample = f"1{source.format.thousands}234" if source.format.thousands else "1234"
     symbols = ", ".join(f"»{s}«" if s else "leere Zelle" for s in source.symbols)
     return f"Zahl wie {sample} oder 12{source.format.decimal}5" + (f"; erlaubte Zeichen: {symbols}" if symbols else "")
+
+
+def _area_texts(wide: pd.DataFrame, plan: _Plan, columns: AreaColumns) -> dict[str, list[str]]:
+    """What each row says of its area: name, number, id (those that are declared)."""
+    if columns.split:
+        return _split(wide[plan.at(str(columns.name))], columns.split)
+    return {
+        part: wide[plan.at(name)].str.strip().tolist()
+        for part, name in (("name", columns.name), ("number", columns.number), ("id", columns.id))
+        if name
+    }
 
 
 def _split(cells: pd.Series, pattern: str) -> dict[str, list[str]]:
