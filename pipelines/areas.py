@@ -119,12 +119,11 @@ class Directory:
         return named[0], ""
 
     def mentions(self, levels: Sequence[str], *, name: str = "", number: str = "", area_id: str = "") -> bool:
-        """Whether a row is about an area of these levels at all, on whatever day; id and number go before the name."""
-        if area_id:
-            return area_id in self.areas
-        if number:
-            return any((level, plain_number(number)) in self._by_number for level in levels)
-        return any((level, plain(name)) in self._by_name for level in levels)
+        """Whether a row could be about an area of these levels, on whatever day: id, number or name is theirs."""
+        if area_id in self.areas:
+            return True
+        by_number = number and any((level, plain_number(number)) in self._by_number for level in levels)
+        return bool(by_number or (name and any((level, plain(name)) in self._by_name for level in levels)))
 
     def _by_id(
         self, area_id: str, name: str, number: str, levels: Sequence[str], date: dt.date

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 from pathlib import Path
@@ -95,12 +96,15 @@ def dev(project: ProjectOption = HERE, port: Annotated[int, typer.Option(help="P
 def main() -> None:
     """Entry point: leaves without tearing down the interpreter, which costs a third of a second after Dagster."""
     code = 0
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a sign that the terminal can't show stops no night
+            stream.reconfigure(errors="replace")
     try:
         app()
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 1
     except Exception as error:  # noqa: BLE001 - a user reads a sentence, not a traceback
-        print(f"FEHLGESCHLAGEN: {error or type(error).__name__}", file=sys.stderr)
+        Voice().error(f"FEHLGESCHLAGEN: {error or type(error).__name__}")
         code = 1
     except KeyboardInterrupt:
         print("Abgebrochen; die letzte Veröffentlichung ist unverändert in Kraft.", file=sys.stderr)

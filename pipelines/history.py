@@ -371,12 +371,13 @@ def _steady_hash(file: BinaryIO) -> str:
 
 
 def _still_there(path: Path, file: BinaryIO) -> bool:
-    """Whether the name still stands for the very file that is held open."""
+    """Whether the name still stands for what is held open (shares may give one file several inode numbers)."""
     try:
         named, held = path.lstat(), os.fstat(file.fileno())
     except OSError:
         return False
-    return (named.st_dev, named.st_ino, named.st_size) == (held.st_dev, held.st_ino, held.st_size)
+    same = (named.st_size, named.st_mtime_ns) == (held.st_size, held.st_mtime_ns)
+    return same and stat.S_ISREG(named.st_mode)
 
 
 def _gone_back(known: list[Delivery], in_inbox: set[str]) -> list[tuple[Delivery, Delivery]]:

@@ -144,6 +144,8 @@ def summary_rows(night: Night) -> list[tuple[str, str, str, str]]:
             words = "ZURÜCKGEWIESEN: " + ", ".join(d.delivery_id for d in state.outstanding)
         elif state.refused:
             words = "NICHT ALLES ANGENOMMEN"
+        elif state.contradicting:
+            words = "WIDERSPRICHT ANDEREN: " + ", ".join(d.delivery_id for d in state.contradicting)
         elif state.missed:
             words = f"ÜBERFÄLLIG seit {state.missed:%d.%m.%Y}"
         elif not state.in_force:

@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.areas import MAX_DEPTH, Area, Membership
-from pipelines.files import quoted, replacing
+from pipelines.files import TEMPORARY, quoted, replacing
 from pipelines.intake.run import SourceState, reading_path
 from pipelines.project import Project
 from schemas.documents import ORIGINS, TOTAL, Measure, RolledUp
@@ -69,6 +69,7 @@ def build_observation(project: Project, states: dict[str, SourceState], target: 
     """
     with duckdb.connect() as con:
         con.execute("SET preserve_insertion_order = false")
+        con.execute(f"SET temp_directory = '{quoted(target.with_name(TEMPORARY + 'ausgelagert'))}'")
         _load_readings(con, project, states)
         _load_areas(con, project)
         _choose(con, project)

@@ -380,3 +380,18 @@ def test_terminal_view_fits_and_cannot_be_steered(project: Path, tmp_path: Path)
         "Zu tun",
     ):
         assert words in plain
+
+
+def test_what_a_night_is_writing_is_left_alone(project: Path) -> None:
+    """A night at work writes the reading under a temporary name; the same bytes are checked meanwhile."""
+    half_night(project)
+    release_locks()
+    reading = next((project / "data/warehouse/internal/readings/beispiel").glob("0001-*.parquet"))
+    writing = reading.with_name(f".neu-{reading.name}")
+    reading.rename(writing)
+    for note in reading.parent.glob("0001-*.json"):
+        note.unlink()
+    writing.write_bytes(b"half of a file")
+    file = next((project / "data/raw/beispiel").glob("*.csv"))
+    assert judged(project, file).verdict.clean
+    assert writing.read_bytes() == b"half of a file"

@@ -394,6 +394,27 @@ def test_of_several_deliveries_of_the_other_source_the_newest_with_the_slice_cou
     assert place(failure) == lines(blocks, 2019)
 
 
+def test_figures_of_other_areas_are_recognised_by_their_sum(tmp_path: Path) -> None:
+    blocks = smooth([2020])
+    theirs = {"andere": [other_source(tmp_path, blocks)]}
+    cells = sheet_of({2020: np.roll(blocks[2020], 3, axis=0)})
+    (failure,) = found(tmp_path, cells, BOTH, others=theirs, agrees=[AGREES])
+    assert failure.message.endswith("Die Summe ist dieselbe: vermutlich stehen die Zahlen bei anderen Gebieten")
+    assert failure.expected == "jede Zahl beim richtigen Gebiet, wie in der Quelle »andere«"
+
+
+def test_of_two_equal_blocks_the_one_that_contradicts_another_source_is_wrong(tmp_path: Path) -> None:
+    blocks = smooth([2020, 2021])
+    theirs = {"andere": [other_source(tmp_path, blocks)]}
+    copies = dict.fromkeys(blocks, blocks[2021])
+    failures = found(tmp_path, sheet_of(copies), BOTH, others=theirs, agrees=[AGREES])
+    assert {(failure.rule, *place(failure)) for failure in failures} == {
+        ("stimmt_mit_quelle", 2, 31),
+        ("block_wiederholt", 2, 31),
+    }
+    assert not any("lassen die Zahlen offen" in failure.message for failure in failures)
+
+
 # ---------------------------------------------------------------- blocks of another period
 
 
@@ -482,7 +503,24 @@ def test_the_delivery_in_force_is_right(tmp_path: Path) -> None:
 def test_superseded_figures_are_not_looked_at(tmp_path: Path) -> None:
     blocks = smooth()
     wrong = {**blocks, 2018: blocks[2017]}
-    assert found(tmp_path, sheet_of(blocks), earlier=[past(tmp_path, sheet_of(wrong))]) == []
+    (failure,) = found(tmp_path, sheet_of(blocks), earlier=[past(tmp_path, sheet_of(wrong))])
+    assert (failure.rule, place(failure)) == ("revision", lines(blocks, 2018))
+
+
+def test_a_corrected_date_is_no_repetition(tmp_path: Path) -> None:
+    blocks = smooth([2014, 2015])
+    before = past(tmp_path, sheet_of({2015: blocks[2014]}))
+    (failure,) = found(tmp_path, sheet_of({2014: blocks[2014]}), earlier=[before])
+    assert (failure.rule, failure.severity, place(failure)) == ("revision", "warning", (2, 31))
+    assert failure.message == (
+        "»Personen« zum 31.12.2014: die Zahlen standen in der Lieferung quelle-0001 zum 31.12.2015: vermutlich ist die "
+        "Zeitangabe berichtigt; dann quelle-0001 zurückziehen (retracted)"
+    )
+    (failure,) = found(tmp_path, sheet_of(blocks), earlier=[before])  # with the right figures for 2015
+    assert (failure.rule, place(failure)) == ("revision", lines(blocks, 2015))
+    for years in ([2014, 2015], [2014, 2016]):  # twice in the delivery itself
+        failures = found(tmp_path, sheet_of(dict.fromkeys(years, blocks[2014])), earlier=[before])
+        assert "block_wiederholt" in rules(failures)
 
 
 @pytest.mark.parametrize(
@@ -736,6 +774,39 @@ def test_rows_that_could_not_be_read_are_not_missed_too(tmp_path: Path) -> None:
     cells = sheet_of(smooth([2020]))
     unknown = [{**one, "area_id": None} if one["area_id"] == AREAS[2] else one for one in cells]
     assert found(tmp_path, unknown, earlier=[past(tmp_path, cells)]) == []
+
+
+def test_after_lost_rows_nothing_is_missed(tmp_path: Path) -> None:
+    blocks = smooth()
+    earlier = [past(tmp_path, sheet_of(blocks))]
+    less = [one for one in sheet_of(blocks) if one["area_id"] != AREAS[2] and one["period"] != "2018-12-31"]
+    for lost, expected in ((False, {"abdeckung", "zeitraum_entfallen"}), (True, set())):
+        findings, path = Findings(), file_of(tmp_path, less)
+        known = {"personen": measure("personen")}
+        compare(path, source(), known, directory(), findings, earlier, {}, rows_lost=lost)
+        assert findings.rules == expected
+
+
+def test_figures_in_force_that_change_are_named_once_per_block(tmp_path: Path) -> None:
+    blocks = smooth([2021, 2022], noise=0.02)
+    earlier = [past(tmp_path, sheet_of(blocks))]
+    changed = {year: block.copy() for year, block in blocks.items()}
+    changed[2022][3] += 1
+    changed[2022][7] += 500
+    (failure,) = found(tmp_path, sheet_of(changed), earlier=earlier)
+    was, now = (phrases.number(one[2022][7][0]) for one in (blocks, changed))
+    assert (failure.rule, failure.severity) == ("revision", "warning")
+    assert (failure.line, failure.last_line, failure.column) == (lines(blocks, 2022)[0] + 7, 0, 4)
+    assert failure.message == (
+        f"Zum 31.12.2022 ändern sich 2 von 30 bereits geltenden Zahlen, am stärksten Gebiet 08 von {was} auf {now} "
+        "(»Personen«; bisher gilt quelle-0001)"
+    )
+    (failure,) = found(tmp_path, sheet_of({2022: blocks[2022] + 1}), earlier=earlier)
+    assert "ändern sich 30 von 30" in failure.message
+    assert place(failure) == (2, 31)
+    assert found(tmp_path, sheet_of(changed), earlier=earlier, severity={"revision": "off"}) == []
+    newer = [*earlier, past(tmp_path, sheet_of({2022: changed[2022]}), 2)]  # the slice in force counts
+    assert found(tmp_path, sheet_of(changed), earlier=newer) == []
 
 
 @pytest.mark.parametrize(

@@ -293,6 +293,12 @@ def test_very_many_duplicates_are_counted(judge: Any) -> None:
     assert (result.findings.count, len(result.failures)) == (3000, KEEP)
 
 
+def test_one_kind_of_failure_never_hides_another(judge: Any) -> None:
+    rows = [f"1;Altstadt;{day:%d.%m.%Y};x" for day in (dt.date(2000, 1, 1) + dt.timedelta(n) for n in range(3000))]
+    result = judge(table(*rows, f"77;Nirgendwo;{DAY};1", GOOD[1], GOOD[1]))
+    assert {f.rule for f in result.failures} == {"zelle_lesbar", "gebiet_bekannt", "schluessel_eindeutig"}
+
+
 def test_messages_stay_readable_with_long_cells(judge: Any) -> None:
     rows = [f"1;Altstadt;{DAY};{'9' * 50_000}", f"1;{'x' * 50_000};{DAY};1", f"1;Altstadt;{'y' * 50_000};1"]
     result = judge(table(*rows))
@@ -363,11 +369,11 @@ def test_accepted_delivery_leaves_a_reading(project: Path) -> None:
     assert pq.read_table(path).num_rows == state.figures == 12
 
 
-def test_rejected_delivery_leaves_no_reading(project: Path) -> None:
+def test_rejected_delivery_leaves_no_reading_that_counts(project: Path) -> None:
     loaded, state = taken(project, sample(project).replace("120;2400", "120;2400,5"))
     assert [d.decision for d in state.deliveries] == ["rejected"]
     assert state.deliveries[0].reasons == ("ganze_zahl (Zeile 2)",)
-    assert list(loaded.paths.readings.rglob("*.parquet")) == []
+    assert [p for p in loaded.paths.readings.rglob("*.parquet") if ".abgewiesen" not in p.name] == []
     assert not state.well
     again = take_in(loaded, loaded.sources["beispiel"], 2, NOW)
     assert [d.delivery_id for d in again.deliveries] == ["beispiel-0001"]

@@ -10,6 +10,7 @@ import csv
 import datetime as dt
 import io
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -24,13 +25,14 @@ import pytest
 from pipelines import gate, history
 from pipelines.history import History
 from pipelines.init import create_project
-from pipelines.intake import delimited, layout
+from pipelines.intake import delimited, layout, limits
 from pipelines.intake.contract import Judge
 from pipelines.intake.limits import CELL_CHARACTERS, COLUMNS, PATTERN_CHARACTERS
 from pipelines.paths import Paths
 from pipelines.plaintext import printable
 from pipelines.progress import Voice
 from pipelines.project import ConfigError, load_project
+from schemas import yaml_source
 from schemas.yaml_source import MAX_CHARACTERS, parse
 from tests.conftest import ROOT, Quiet, run_night, sozialraum
 from tests.test_history import FIRST, put, text_of
@@ -655,3 +657,28 @@ def test_init_does_not_write_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "neu").symlink_to(tmp_path / "ziel")
     assert create_project(tmp_path / "neu", Quiet()) == 2
     assert [p.name for p in (tmp_path / "ziel").iterdir()] == ["da"]
+
+
+# ---------------------------------------------------------------- what SECURITY.md says
+
+SECURITY = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+
+
+def test_stated_limits_are_those_of_the_code() -> None:
+    stated = dict(re.findall(r"^\| `([A-Z_]+)` \| ([0-9]+(?: MB)?) \|", SECURITY, re.MULTILINE))
+    real = {name: value for name, value in vars(limits).items() if name.isupper() and name != "MEGABYTE"}
+    real |= {name: value for name, value in vars(yaml_source).items() if name.startswith("MAX_")}
+    shown = {
+        name: f"{n // limits.MEGABYTE} MB" if n >= limits.MEGABYTE and n % 1024 == 0 else str(n)
+        for name, n in real.items()
+    }
+    assert stated == shown
+
+
+def test_named_tests_exist() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    named = re.findall(r"`(?:test_[a-z_]+\.py::)?(test_[a-z0-9_]+)`", SECURITY)
+    assert len(named) > 30
+    assert [name for name in named if f"def {name}(" not in code] == []
+    files = set(re.findall(r"`(test_[a-z_]+\.py)", SECURITY))
+    assert [name for name in files if not (ROOT / "tests" / name).exists()] == []

@@ -33,11 +33,10 @@ import pytest
 import xlsxwriter
 
 from pipelines import lock
-from pipelines.intake.comparison import compare
-from pipelines.intake.failures import Failure, Findings
+from pipelines.intake.failures import Failure
 from pipelines.intake.past import Past
 from pipelines.intake.rules import RULES
-from pipelines.intake.run import Context, judge
+from pipelines.intake.run import Context, compared, judge
 from pipelines.intake.verdict import Verdict
 from pipelines.night import Night
 from pipelines.project import Project, load_project
@@ -422,12 +421,8 @@ class Bench:
         file.write_bytes(content)
         corrections = [c for c in layout.source.corrections if c.delivery == f"{layout.source.id}-0001"]
         project, source = layout.project, layout.source
-        own = judge(project, source, file, layout.name, corrections, reading, context, received_on=RECEIVED)
-        if not own.clean:
-            return own
-        findings = Findings(source.contract.severity)
-        compare(reading, source, project.measures, project.directory, findings, context.earlier, context.others)
-        return own.with_findings(findings)
+        own = judge(project, source, file, layout.name, corrections, reading, received_on=RECEIVED)
+        return compared(project, source, reading, own, context) if own.figures else own
 
     def context(self, layout: Layout, *, first: bool) -> Context:
         others = {name: [self.original(layout.project, name)] for name in layout.source.compared_with()}

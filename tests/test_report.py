@@ -699,4 +699,4 @@ def test_slips(value: str, hint: str | None) -> None:
 
 def test_rules_that_are_gone_keep_their_id() -> None:
     finding = {**verdict_of(("ganze_zahl", "x", {})).failures[0], "rule": "frueher"}
-    assert [section.rule.title for section in sections([finding])] == ["frueher"]
+    assert [section.rule.title for section in sections([finding], {})] == ["frueher"]

@@ -126,9 +126,13 @@ def find_repeated(figures: Figures, pairs: list[Pair]) -> None:
     told: set[Slot] = set()
     for match in sorted(found.values(), key=lambda one: (one.category is not None, one.a[0].date, one.b[0].date)):
         if told.isdisjoint([*match.a, *match.b]):
-            wrong, right, sure = _wrong_one(match, pairs)
-            told.update(wrong)
-            _say_repeated(figures, wrong, right, match, sure)
+            wrong, right, sure = _wrong_one(match, pairs, figures.accused)
+            if _moved(figures, wrong, right, match):
+                told.update(right)
+                _say_moved(figures, wrong, right)
+            else:
+                told.update(wrong)
+                _say_repeated(figures, wrong, right, match, sure)
     figures.accuse(told)
 
 
@@ -187,14 +191,47 @@ def _copies(figures: Figures, steady: set[int]) -> _Found:
     return found
 
 
-def _wrong_one(match: Match, pairs: list[Pair]) -> tuple[list[Slot], list[Slot], bool]:
+def _moved(figures: Figures, wrong: list[Slot], right: list[Slot], match: Match) -> bool:
+    """Whether figures in force come again under another date because the date was wrong there.
+
+    So it is if they come again as a whole, and this delivery reaches back beyond the period it does not repeat. If it
+    only goes on from there, the figures of the period before were sent again.
+    """
+    block, there = wrong[0], right[0]
+    whole = match.category is None and not match.reordered
+    if not there.delivery or not whole or not figures.accused.isdisjoint(slot.slot for slot in wrong):
+        return False
+    same = (block.measure, block.level)
+    return any(
+        not slot.delivery and (slot.measure, slot.level) == same and slot.date < there.date
+        for slot in figures.slots.values()
+    )
+
+
+def _say_moved(figures: Figures, wrong: list[Slot], right: list[Slot]) -> None:
+    earlier = figures.earlier[right[0].delivery - 1].delivery_id
+    figures.findings.add(
+        "revision",
+        f"»{figures.title(wrong[0].measure, None)}« {when(wrong[0].period)}: die Zahlen standen in der Lieferung "
+        f"{earlier} {when(right[0].period)}: vermutlich ist die Zeitangabe berichtigt; dann {earlier} zurückziehen "
+        "(retracted)",
+        "eine Bestätigung, dass die Zeitangabe berichtigt ist",
+        **figures.spot(wrong).keys(),
+    )
+
+
+def _wrong_one(match: Match, pairs: list[Pair], accused: set[int]) -> tuple[list[Slot], list[Slot], bool]:
     """Which of two equal blocks is wrong, which right, and whether more than the order of time speaks for it.
 
-    What is in force already is right. Else each is compared with the blocks beside it, in units of what is usual.
+    What is in force already is right, what another rule accused is wrong. Else each is compared with the blocks beside
+    it, in units of what is usual.
     """
     a, b = match.a[0], match.b[0]
     if a.delivery or b.delivery:
         return (match.b, match.a, True) if a.delivery else (match.a, match.b, True)
+    a_accused, b_accused = (any(slot.slot in accused for slot in unit) for unit in (match.a, match.b))
+    if a_accused != b_accused:
+        return (match.a, match.b, True) if a_accused else (match.b, match.a, True)
     beside = [
         (pair.distance, {pair.a.block, pair.b.block})
         for pair in pairs

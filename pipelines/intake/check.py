@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.exit_codes import EXIT_NOT_WELL, EXIT_OK, EXIT_USAGE
-from pipelines.files import sha256_file
+from pipelines.files import TEMPORARY, sha256_file
 from pipelines.history import RECEIPT, DamagedArchive, Delivery, History
 from pipelines.intake.report import kind_of, newest_in_force, write_answer
 from pipelines.intake.run import SourceState, judge_all
@@ -163,7 +163,8 @@ def _set_aside(project: Project, source: Source, folder: Path) -> Project:
         readings.mkdir(parents=True)
         cached = paths.readings / source_id
         for path in cached.iterdir() if cached.is_dir() else []:
-            os.symlink(path, readings / path.name)
+            if not path.name.startswith(TEMPORARY):  # a night may be writing it
+                os.symlink(path, readings / path.name)
     return dataclasses.replace(project, paths=aside)
 
 

@@ -40,6 +40,7 @@ def compare(
     findings: Findings,
     earlier: list[Past],
     others: dict[str, list[Past]],
+    rows_lost: bool = False,
 ) -> None:
     """Note in `findings` where a delivery contradicts itself, earlier deliveries or other sources.
 
@@ -52,6 +53,7 @@ def compare(
         earlier: accepted, not retracted deliveries of the source with a lower sequence number. Per slice (measure,
             period, level) the one with the highest number supplies all of it.
         others: the same for each source named in `contract.agrees`.
+        rows_lost: not all rows could be read, so that nothing may be said to be missing.
     """
     theirs = [past for entry in source.compared_with() for past in others.get(entry, [])]
     with connection(reading, [*earlier, *theirs]) as con:
@@ -71,7 +73,7 @@ def compare(
             find_mislabelled(figures, pairs)
             find_equal_totals(figures)
         compare_periods(figures)
-        compare_extent(figures, reading)
+        compare_extent(figures, reading, rows_lost)
 
 
 _SEVERAL = """
@@ -306,7 +308,7 @@ def _agreement(figures: Figures, others: dict[str, list[Past]]) -> None:
     figures.con.execute(_DISAGREEING)
     for row in figures.rows("FROM disagreeing"):
         _say_block(figures, entries[row.entry], row)
-        if row.other:
+        if row.other and not _same_sum(row):
             figures.accuse(figures.block(row.block))
     single = "SELECT * FROM compared ANTI JOIN disagreeing USING (entry, block) WHERE differs"
     for row in figures.found("stimmt_mit_quelle", single, "line, place, entry"):
@@ -366,12 +368,20 @@ def _near(value: float, entry: Agrees) -> str:
     return _expected(value, entry.tolerance)
 
 
+def _same_sum(row: Row) -> bool:
+    return bool(abs(row.ours - row.theirs) <= ROUNDING)
+
+
 def _say_block(figures: Figures, entry: Agrees, row: Row) -> None:
     """One finding for a block of which most areas disagree, with the likely cause."""
     name, other = _names(figures, entry)
     codes = _codes(figures, entry.measure, entry.categories)
     slots = [slot for slot in figures.block(row.block) if slot.category in codes]
-    if row.other:
+    expected = f"{number(row.theirs)} wie in der Quelle »{figures.titles[entry.source]}«"
+    if _same_sum(row):
+        cause = "Die Summe ist dieselbe: vermutlich stehen die Zahlen bei anderen Gebieten"
+        expected = f"jede Zahl beim richtigen Gebiet, wie in der Quelle »{figures.titles[entry.source]}«"
+    elif row.other:
         cause = (
             f"Die Summe {number(row.ours)} ist die der Quelle »{figures.titles[entry.source]}« {when(row.other)}: "
             f"vermutlich stimmt die Zeitangabe {day(row.period)} nicht"
@@ -385,7 +395,7 @@ def _say_block(figures: Figures, entry: Agrees, row: Row) -> None:
         "stimmt_mit_quelle",
         f"{when(row.period)[:1].upper()}{when(row.period)[1:]} weichen {row.wrong} von {row.n} Gebieten ab: {name} ist "
         f"zusammen {number(row.ours)}, {other} {number(row.theirs)}. {cause}",
-        f"{number(row.theirs)} wie in der Quelle »{figures.titles[entry.source]}«",
+        expected,
         value=digits(row.ours),
         **figures.spot(slots).keys(),
     )

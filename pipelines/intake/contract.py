@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import datetime as dt
 import functools
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.areas import Directory
-from pipelines.files import quoted
+from pipelines.files import TEMPORARY, quoted
 from pipelines.intake.failures import KEEP, Findings, shown
 from pipelines.intake.layout import Reader, expected_cell
+from pipelines.intake.rules import ROWS_LOST
 from pipelines.intake.tables import plain_heading
 from pipelines.periods import FORMS, parse_period
 from schemas.documents import TOTAL, Correction, Measure, NotAbove, Source
@@ -59,8 +61,6 @@ _ROW_RULES = {
     "merkmal_bekannt": "measure_text",
 }
 """Rules about what a row says of itself, and the column of a chunk that holds the text in question."""
-_ROWS_LOST = {"zeile_zu_lang", "zeile_zu_kurz", "datei_lesbar", "feste_angabe", "spalte_unbekannt", *_ROW_RULES}
-"""After these failures areas may seem to be missing only because their rows could not be read."""
 
 
 class Judge:
@@ -195,10 +195,11 @@ class Judge:
 
     def _whole(self, target: Path) -> None:
         with scratch_database().cursor() as con:
+            _spill_beside(con, target)
             con.execute(f"CREATE OR REPLACE TEMP VIEW reading AS SELECT * FROM read_parquet('{quoted(target)}')")
             self.arrived = _arrived(con)
             self._once(con)
-            if not self.findings.rules & _ROWS_LOST:
+            if not self.findings.rules & ROWS_LOST:
                 self._complete(con)
             for pair in self._pairs():
                 self._not_above(con, pair)
@@ -358,6 +359,12 @@ def scratch_database() -> duckdb.DuckDBPyConnection:
     database = duckdb.connect()
     atexit.register(database.close)
     return database
+
+
+def _spill_beside(con: duckdb.DuckDBPyConnection, reading: Path) -> None:
+    """What does not fit into memory goes beside the reading, not into whatever folder the run was started in."""
+    with contextlib.suppress(duckdb.Error):  # refused once another such folder is in use
+        con.execute(f"SET temp_directory = '{quoted(reading.with_name(TEMPORARY + 'ausgelagert'))}'")
 
 
 def german(value: float) -> str:

@@ -65,6 +65,7 @@ class Pending:
                 column=column + 1,
                 column_name=plain_heading(correction.column),
                 value=found,
+                sheet=correction.sheet or "",
             )
 
     def report_rest(self) -> None:

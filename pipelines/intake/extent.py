@@ -1,4 +1,4 @@
-"""What a delivery lacks or has anew beside those before it: areas, categories, periods."""
+"""What a delivery lacks, has anew or has otherwise beside those before it: areas, categories, periods, figures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipelines.files import quoted
 from pipelines.intake.figures import Figures, Row, Slot
-from pipelines.intake.phrases import day, when, whens
+from pipelines.intake.phrases import day, digits, number, when, whens
 
 ANNOUNCED = 400
 """An area that begins in the directory at most so many days before its first figures is no surprise."""
@@ -21,12 +21,65 @@ _KEYLESS = """
 """
 
 
-def compare_extent(figures: Figures, reading: Path) -> None:
-    """Look for what is missing (unless rows without key may hold it) and for what is new."""
-    if figures.earlier and not figures.con.execute(_KEYLESS.format(reading=quoted(reading))).fetchall():
+def compare_extent(figures: Figures, reading: Path, rows_lost: bool = False) -> None:
+    """Look for what is missing (unless rows that were lost or have no key may hold it), changed or new."""
+    _revisions(figures)
+    if (
+        figures.earlier
+        and not rows_lost
+        and not figures.con.execute(_KEYLESS.format(reading=quoted(reading))).fetchall()
+    ):
         _coverage(figures)
         _periods_gone(figures)
     _new_areas(figures)
+
+
+_REVISED = """
+    WITH pair AS (
+        SELECT h.block, h.measure, h.category, h.period, o.delivery, h.slot AS here, o.slot AS before,
+            bool_or(o.laid IS DISTINCT FROM h.laid) OVER (PARTITION BY h.block) AS other
+        FROM slot o
+        JOIN slot h ON h.delivery = 0 AND h.series = o.series AND h.period = o.period AND h.occurrence = 1
+        WHERE NOT o.current AND NOT o.summed AND o.occurrence = 1 AND NOT list_contains($accused, h.slot)
+    ), known AS (
+        SELECT p.*, f.area, f.line, f.place, f.value, b.value AS was, abs(f.value - b.value) > 1e-9 AS differs
+        FROM pair p
+        JOIN figure f ON f.slot = p.here
+        JOIN figure b ON b.slot = p.before AND b.area = f.area
+        WHERE p.other AND f.value IS NOT NULL AND b.value IS NOT NULL
+    ), counted AS (
+        SELECT block, count(*) AS n, count(*) FILTER (differs) AS changed FROM known GROUP BY block
+    )
+    SELECT k.*, c.n, c.changed
+    FROM known k JOIN counted c USING (block)
+    WHERE k.differs
+    QUALIFY row_number() OVER (
+        PARTITION BY k.block
+        ORDER BY abs(k.value - k.was) / sqrt(abs(k.value) + abs(k.was) + 1) DESC, k.line, k.place, k.area
+    ) = 1
+    ORDER BY k.line, k.place
+"""
+"""Of each block with changed figures the strongest change, measured by the chance scatter of counts."""
+
+
+def _revisions(figures: Figures) -> None:
+    """Figures in force that this delivery replaces by others. Blocks that are accused already are passed over."""
+    if not figures.earlier or figures.off("revision"):
+        return
+    for row in figures.rows(_REVISED, {"accused": sorted(figures.accused)}):
+        verb = "ändert sich" if row.changed == 1 else "ändern sich"
+        time, block = when(row.period), figures.block(row.block)
+        before = figures.earlier[row.delivery - 1].delivery_id
+        most = row.n > 1 and row.changed * 2 > row.n
+        figures.findings.add(
+            "revision",
+            f"{time[:1].upper()}{time[1:]} {verb} {row.changed} von {row.n} bereits geltenden Zahlen, am stärksten "
+            f"{figures.area(row.area)} von {number(row.was)} auf {number(row.value)} "
+            f"(»{figures.title(row.measure, row.category)}«; bisher gilt {before})",
+            "die bisherigen Zahlen, oder eine Bestätigung, dass sie berichtigt sind",
+            value=digits(row.value),
+            **(figures.spot(block) if most else figures.cell(row)).keys(),
+        )
 
 
 _AREAS_GONE = """

@@ -10,7 +10,7 @@ from pipelines.intake.rules import RULES, Severity
 from pipelines.plaintext import printable
 
 KEEP = 2000
-"""Findings of one severity that are listed in full; beyond that they are only counted."""
+"""Findings of one rule that are listed in full; beyond that they are only counted. Per rule: none hides another."""
 LONGEST_MESSAGE = 2000
 
 
@@ -102,9 +102,8 @@ class Findings:
             self.by_rule[rule] += number
 
     def full(self, rule: str) -> bool:
-        """Further findings of this rule's severity are only counted."""
-        severity = self.severity(rule)
-        return severity == "off" or self.counts[severity] >= KEEP
+        """Further findings of this rule are only counted."""
+        return self.severity(rule) == "off" or self.by_rule[rule] >= KEEP
 
     @property
     def count(self) -> int:

@@ -220,6 +220,8 @@ class Reader:
             levels = [level]
         else:
             levels = columns.possible_levels()
+        if columns.name and not columns.split and not given["name"] and any(given.values()):
+            return None, None, text, "in der Zeile fehlt der Name des Gebiets", columns.name
         if date is None:
             return "?", None, text, "", heading  # the broken date is reported once, not as an unknown area too
         area, problem = self.directory.find(
@@ -229,6 +231,8 @@ class Reader:
             number=given.get("number", ""),
             area_id=given.get("id", ""),
         )
+        if area is None and columns.number and problem.startswith("unbekannte Nummer"):
+            heading = columns.number
         return (area.area_id, area.level, text, "", heading) if area else (None, None, text, problem, heading)
 
     def _numbers(self, frame: pd.DataFrame) -> None:

@@ -78,6 +78,7 @@ _ALL = [
     Rule("summe_anderer_zeitraum", "Die Summe gehört zu einem anderen Zeitraum", "warning", "Bitte prüfen, ob die Zeitangabe stimmt.", 4),
     Rule("veraenderung", "Die Veränderung ist größer als vereinbart", "error", "Bitte die Zahl prüfen oder den Sprung erklären.", 5),
     Rule("abdeckung", "Die Lieferung enthält weniger als die vorige", "error", "Bitte die fehlenden Angaben ergänzen.", 4),
+    Rule("revision", "Bereits geltende Zahlen ändern sich", "warning", "Bitte bestätigen, dass die Zahlen berichtigt sind.", 6),
     Rule("zeitraum_entfallen", "Die Lieferung enthält Zeiträume nicht mehr", "warning", "Kein Handeln nötig; die früheren Zahlen bleiben in Kraft.", 7),
     Rule("gebiet_neu", "Ein Gebiet kommt neu hinzu", "warning", "Bitte mitteilen, seit wann es das Gebiet gibt.", 6),
     Rule("definition", "Alle Gebiete verändern sich gemeinsam", "warning", "Bitte mitteilen, ob sich Definition oder Erhebung geändert hat.", 5),
@@ -92,3 +93,16 @@ ALWAYS_ERRORS = {
     "zeitangabe_lesbar", "herkunft_bekannt", "merkmal_bekannt", "zelle_lesbar", "berichtigung", "schluessel_eindeutig",
 }  # fmt: skip
 """Rules that no source can weaken: where they are broken a figure was not read, or it is not clear which one counts."""
+
+ROWS_LOST = {
+    "zeile_zu_lang", "zeile_zu_kurz", "datei_lesbar", "feste_angabe", "spalte_unbekannt", "unter_der_tabelle", "gebiet_bekannt",
+    "zeitangabe_lesbar", "zeitangabe_zukunft", "herkunft_bekannt", "merkmal_bekannt",
+}  # fmt: skip
+"""After these failures areas may seem to be missing only because their rows could not be read."""
+
+COMPARING = {
+    "summe_der_teile", "summe_der_gebiete", "block_wiederholt", "groesse_widerspricht", "stimmt_mit_quelle",
+    "summe_anderer_zeitraum", "veraenderung", "revision", "abdeckung", "zeitraum_entfallen", "gebiet_neu", "definition",
+    "ausreisser",
+}  # fmt: skip
+"""Rules of comparison: an accepted delivery that breaks them later stays accepted and is named."""

@@ -12,6 +12,7 @@ from pipelines.history import Delivery, History, outstanding, overdue
 from pipelines.intake.failures import Findings
 from pipelines.intake.past import Past
 from pipelines.intake.report import report_paths, write_report
+from pipelines.intake.rules import ROWS_LOST
 from pipelines.intake.verdict import Verdict
 from pipelines.project import Project
 from schemas.documents import Correction, Source
@@ -174,12 +175,9 @@ def judge_all(
     earlier: list[Past] = []
     accepted = set()
     for delivery in deliveries:
-        own = _own_verdict(project, source, delivery, rules, Context(earlier, others))
-        verdict = own
-        if own.clean:
-            verdict = _compared(project, source, delivery, rules, own, Context(earlier, others))
+        verdict = _whole_verdict(project, source, delivery, rules, Context(earlier, others))
         state.verdicts[delivery.delivery_id] = verdict
-        if verdict.clean or (own.clean and delivery.decision == "accepted"):
+        if verdict.clean or (verdict.whole and delivery.decision == "accepted"):
             accepted.add(delivery.delivery_id)
             if delivery.delivery_id not in retracted:
                 path = reading_path(project, delivery, rules)
@@ -269,29 +267,29 @@ class Context:
         return sha256_text(*names)[:12]
 
 
-def _own_verdict(project: Project, source: Source, delivery: Delivery, rules: str, context: Context) -> Verdict:
-    """The verdict on a delivery by itself: from the cache, or by reading the archived bytes.
+def _own_verdict(project: Project, source: Source, delivery: Delivery, rules: str) -> tuple[Verdict, Path]:
+    """The verdict on a delivery by itself, and its reading: from the cache, or by reading the archived bytes.
 
-    One that is broken in itself is compared at once, so that its sender learns everything in one answer.
+    The reading of a broken delivery is kept apart: it only serves to compare what could be read.
     """
     path = reading_path(project, delivery, rules)
+    apart = path.with_suffix(".abgewiesen.parquet")
     note = path.with_suffix(".json")
     cached = Verdict.from_json(read_json(note))
-    if cached is not None and (not cached.clean or path.exists()):
-        return cached
+    if cached is not None and (path if cached.clean else apart).exists():
+        return cached, path if cached.clean else apart
     delivery.verify()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
+    temporary.unlink(missing_ok=True)
     corrections = [c for c in source.corrections if c.delivery == delivery.delivery_id]
     verdict = judge(
-        project, source, delivery.file, delivery.name, corrections, temporary, context, received_on=delivery.received_on
+        project, source, delivery.file, delivery.name, corrections, temporary, received_on=delivery.received_on
     )
-    if verdict.clean:
-        temporary.rename(path)
-    else:
-        temporary.unlink()
+    reading = path if verdict.clean else apart
+    temporary.rename(reading)
     write_json(note, verdict.to_json())
-    return verdict
+    return verdict, reading
 
 
 def judge(
@@ -301,11 +299,10 @@ def judge(
     name: str,
     corrections: list[Correction],
     target: Path,
-    context: Context,
     *,
     received_on: dt.date,
 ) -> Verdict:
-    """Read one file and judge it by itself; if that finds errors, compare it too.
+    """Read one file and judge it by itself.
 
     Args:
         project: where areas and measures are declared.
@@ -314,39 +311,51 @@ def judge(
         name: the file's name as received.
         corrections: those declared for this delivery.
         target: where the reading is written (Parquet).
-        context: the figures to compare with.
         received_on: no reference date may be later.
     """
     from pipelines.intake.contract import Judge  # pandas and pandera load only when there is something to read
 
     reader = Judge(source, project.directory, project.measures, received_on)
     figures = reader.read(file, name, corrections, target)
-    verdict = Verdict(
+    return Verdict(
         figures=figures,
         slices=sorted("|".join(map(str, parts)) for parts in reader.slices),
         arrived=reader.arrived,
     ).with_findings(reader.findings)
-    return verdict if verdict.clean else verdict.with_findings(_comparison(project, source, target, context))
 
 
-def _comparison(project: Project, source: Source, reading: Path, context: Context) -> Findings:
+def compared(project: Project, source: Source, reading: Path, own: Verdict, context: Context) -> Verdict:
+    """The verdict with what a comparison with other figures finds."""
     from pipelines.intake.comparison import compare  # DuckDB loads only when there is something to compare
 
     findings = Findings(source.contract.severity)
-    compare(reading, source, project.measures, project.directory, findings, context.earlier, context.others)
-    return findings
+    compare(
+        reading,
+        source,
+        project.measures,
+        project.directory,
+        findings,
+        context.earlier,
+        context.others,
+        rows_lost=bool(own.broken() & ROWS_LOST),
+    )
+    return own.with_findings(findings)
 
 
-def _compared(
-    project: Project, source: Source, delivery: Delivery, rules: str, own: Verdict, context: Context
-) -> Verdict:
-    """The verdict with the findings of the comparison, from the cache if the figures compared with are the same."""
+def _whole_verdict(project: Project, source: Source, delivery: Delivery, rules: str, context: Context) -> Verdict:
+    """The verdict on a delivery; the comparison comes from the cache if the figures compared with are the same.
+
+    A delivery that is broken in itself is compared too, so that its sender learns everything in one answer.
+    """
+    own, reading = _own_verdict(project, source, delivery, rules)
+    if not own.figures:
+        return own
     path = reading_path(project, delivery, rules)
     note = path.with_suffix(f".{context.mark}.json")
     cached = Verdict.from_json(read_json(note))
     if cached is not None:
         return cached
-    verdict = own.with_findings(_comparison(project, source, path, context))
+    verdict = compared(project, source, reading, own, context)
     for old in path.parent.glob(f"{path.stem}.*.json"):
         old.unlink()
     write_json(note, verdict.to_json())

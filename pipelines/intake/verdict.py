@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pipelines.intake.failures import Findings
+from pipelines.intake.rules import COMPARING
 
 
 @dataclass(frozen=True)
 class Verdict:
     """Decision and findings under one set of rules.
 
-    `failures` are the findings in file order (errors and warnings, see `failures.Failure`); `slices` the measures,
-    periods and levels found (`measure|period|level`); `arrived` one entry per measure, level and sheet: what the file
-    holds, in counts and totals.
+    `failures` are the findings in file order (errors and warnings, see `failures.Failure`), `by_rule` counts them, also
+    those not listed; `slices` are the measures, periods and levels found (`measure|period|level`); `arrived` has one
+    entry per measure, level and sheet: what the file holds, in counts and totals.
     """
 
     figures: int = 0
@@ -23,18 +25,28 @@ class Verdict:
     warnings: int = 0
     failures: list[dict[str, Any]] = field(default_factory=list)
     arrived: list[dict[str, Any]] = field(default_factory=list)
+    by_rule: dict[str, int] = field(default_factory=dict)
 
     @property
     def clean(self) -> bool:
         """No rule with severity error is broken."""
         return self.errors == 0
 
+    @property
+    def whole(self) -> bool:
+        """The delivery is right by itself: at most rules of comparison are broken."""
+        return not self.broken() - COMPARING
+
     def with_findings(self, findings: Findings) -> Verdict:
         """The same with further findings."""
         failures = sorted([*self.failures, *findings.as_json()], key=lambda f: (f["sheet"], f["line"], f["column"]))
         counts = findings.counts
         return replace(
-            self, failures=failures, errors=self.errors + counts["error"], warnings=self.warnings + counts["warning"]
+            self,
+            failures=failures,
+            errors=self.errors + counts["error"],
+            warnings=self.warnings + counts["warning"],
+            by_rule=dict(Counter(self.by_rule) + findings.by_rule),
         )
 
     def broken(self) -> set[str]:

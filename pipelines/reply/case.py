@@ -57,7 +57,7 @@ class Case:
     @cached_property
     def sections(self) -> list[Section]:
         """Findings by rule, the most important first."""
-        return sections(self.verdict.failures)
+        return sections(self.verdict.failures, self.verdict.by_rule)
 
     @property
     def errors(self) -> list[Section]:

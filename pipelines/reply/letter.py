@@ -61,17 +61,6 @@ def letter(case: Case, attachments: list[str]) -> Letter:
     return Letter(_subject(case), "\n\n".join(_wrapped(paragraph) for paragraph in paragraphs))
 
 
-def _nothing_to_write(case: Case) -> str:
-    """Why the sender gets no letter; '' if there is one to write."""
-    if case.kind == "clean":
-        return "Kein Schreiben nötig: es gibt nichts zu beanstanden."
-    if case.kind == "lost":
-        return "Kein Schreiben an den Absender: geändert wurde die Beschreibung der Quelle, nicht die Datei."
-    if not _told(case):
-        return "Kein Schreiben an den Absender: zu prüfen sind die Berichtigungen in der Beschreibung der Quelle."
-    return ""
-
-
 def _subject(case: Case) -> str:
     name = shortened(visible(case.name), 80)
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,6 +112,8 @@ class Section:
     rule: Rule
     severity: str
     points: list[Point]
+    total: int = 0
+    """How many there are (more than listed, if very many)."""
 
     @property
     def findings(self) -> list[Finding]:
@@ -120,7 +122,7 @@ class Section:
 
     def summary(self) -> str:
         """How often and where, for the table of contents."""
-        often = count(len(self.findings), "Stelle", "Stellen")
+        often = count(max(self.total, len(self.findings)), "Stelle", "Stellen")
         if len(self.points) == 1 and len(self.points[0].ranges) <= 2:
             where = self.points[0].place()
         else:
@@ -137,12 +139,20 @@ class Section:
         return f"… und {count(len(left), 'weiterer Punkt', 'weitere Punkte')} dieser Art{where}"
 
 
-def sections(failures: Iterable[Finding]) -> list[Section]:
-    """Findings by rule: errors before warnings, then by the rule's rank, then the most frequent first."""
+def sections(failures: Iterable[Finding], totals: Mapping[str, int]) -> list[Section]:
+    """Findings by rule: errors before warnings, then by the rule's rank, then the most frequent first.
+
+    Args:
+        failures: the listed findings.
+        totals: number of findings by rule, also of those not listed.
+    """
     by_rule: dict[tuple[str, str], list[Finding]] = {}
     for finding in failures:
         by_rule.setdefault((finding["severity"], finding["rule"]), []).append(finding)
-    found = [Section(_rule(rule), severity, _points(group)) for (severity, rule), group in by_rule.items()]
+    found = [
+        Section(_rule(rule), severity, _points(group), totals.get(rule, 0))
+        for (severity, rule), group in by_rule.items()
+    ]
     order = list(RULES)
     return sorted(
         found,
