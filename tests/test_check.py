@@ -253,7 +253,8 @@ def test_rules_that_changed_meanwhile_are_used(project: Path, tmp_path: Path) ->
     half_night(project)
     edit(project, lambda source: source["symbols"].update({"-": "zero"}))
     text = text_of({**FIRST, ("1", "31.12.2023"): ("-", 2500)})
-    assert judged(project, outside(tmp_path, text)).kind == "clean"
+    verdict = judged(project, outside(tmp_path, text)).verdict
+    assert (verdict.clean, list(verdict.by_rule)) == (True, ["revision"]), "the figure in force was another"
 
 
 # ---------------------------------------------------------------- what is said besides
