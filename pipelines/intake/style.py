@@ -6,11 +6,16 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import pandas as pd
 
-from pipelines.intake.failures import Findings, shown
+from pipelines.intake.failures import KEEP, Findings, shown
 
+T = TypeVar("T")
+
+LONGEST = 1000
+"""Characters of a text that are kept."""
 _DIGITS = re.compile("[0-9]+")
 
 
@@ -51,16 +56,15 @@ class Style:
         """
         sheet = str(frame["sheet"].iat[0]) if len(frame) else ""
         for name, position in labels.items():
-            for text, line, rows in _distinct(wide[position], wide["line"]):
+            for whole, line, rows in _distinct(wide[position], wide["line"]):
+                text = whole[:LONGEST]
                 seen = _Seen(sheet, line, position + 1, name, text, rows)
-                if text != text.strip():
-                    self._note("leerzeichen", seen)
+                if whole != whole.strip():
+                    _count(self._untidy, ("leerzeichen", name, ""), seen)
                 if any(unicodedata.category(sign) in ("Cc", "Cf") for sign in text):
-                    self._note("steuerzeichen", seen, text)
+                    _count(self._untidy, ("steuerzeichen", name, text), seen)
                 if name == period and text.strip():
-                    form = _DIGITS.sub("0", text.strip())
-                    first = self._forms.setdefault(name, {}).setdefault(form, replace(seen, rows=0))
-                    first.rows += rows
+                    _count(self._forms.setdefault(name, {}), _DIGITS.sub("0", text.strip()), seen)
 
     def spelling(self, wide: pd.DataFrame, frame: pd.DataFrame, name: str, position: int) -> None:
         """Note how each recognised area is written in the column of names."""
@@ -71,13 +75,8 @@ class Style:
         sheet = str(frame["sheet"].iat[0]) if len(frame) else ""
         for (area, text), group in table.groupby(["area", "text"], sort=False)["line"]:
             spellings = self._spellings.setdefault((name, str(area)), {})
-            seen = spellings.setdefault(str(text), _Seen(sheet, int(group.min()), position + 1, name, str(text), 0))
-            seen.rows += len(group)
-
-    def _note(self, rule: str, seen: _Seen, detail: str = "") -> None:
-        first = self._untidy.setdefault((rule, seen.column_name, detail), seen)
-        if first is not seen:
-            first.rows += seen.rows
+            seen = _Seen(sheet, int(group.min()), position + 1, name, str(text), len(group))
+            _count(spellings, str(text)[:LONGEST], seen)
 
     def report(self) -> None:
         """Turn what was seen into findings."""
@@ -113,6 +112,14 @@ class Style:
             value=seen.text,
             sheet=seen.sheet,
         )
+
+
+def _count(known: dict[T, _Seen], key: T, seen: _Seen) -> None:
+    """Note where something is first seen, and how often; a file of nothing but oddities is noted in part."""
+    if key in known:
+        known[key].rows += seen.rows
+    elif len(known) < KEEP:
+        known[key] = replace(seen)  # one text may be noted for several reasons
 
 
 def _distinct(texts: pd.Series, lines: pd.Series) -> Iterator[tuple[str, int, int]]:
