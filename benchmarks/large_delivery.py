@@ -3,9 +3,9 @@
     python benchmarks/large_delivery.py [ROWS ...]        default: 1000000 10000000
 
 The delivery is constructed (seeded): 2,000 areas, 20 figures each, one month after the other until there are enough
-rows. Everything is measured in fresh processes, the kinds interleaved, the smallest of three runs counts; memory is the
-largest resident size that the kernel noted for the process. Prints a Markdown table; the base of the ratios is the plain
-read.
+rows. Everything is measured in fresh processes; the smallest of three runs counts (one run above two million rows).
+Memory is the largest resident size that the kernel noted for the process. Prints a Markdown table; the base of the
+ratios is the plain read.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def _run(code: str, *arguments: Path) -> tuple[float, int, str]:
 
 def main(sizes: list[int]) -> None:
     """Print one row per size: plain read as base, then reading, checking and comparing."""
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {dt.date.today()}")
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {dt.datetime.now(dt.UTC):%Y-%m-%d}")
     print("| Rows | MB | plain DuckDB read (base) | read, checked, compared | ratio | memory | what |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for rows in sizes:
