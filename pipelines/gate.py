@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.files import read_json, sha256_file, sha256_text
+from pipelines.intake.limits import TEXT_BYTES
 from pipelines.paths import Paths
 
 LARGE = 50 * 1024 * 1024
+INBOX_LEVELS = 2
+"""A folder per source with files in it; what lies deeper is not read."""
 CHECKSUMS = "pruefsummen.sha256"
 INBOX = "Eingang (data/raw)"
 POINTER = "aktuell.txt"
@@ -57,7 +60,7 @@ def take_fingerprint(paths: Paths, known: dict[str, Any] | None = None) -> dict[
     """Content hashes of all inputs of a run, by part."""
     code = Path(__file__).resolve().parent
     return {
-        INBOX: _tree(paths.inbox, known or {}),
+        INBOX: _tree(paths.inbox, known or {}, INBOX_LEVELS),
         "Beschreibung (assets)": _tree(paths.assets, {}),
         "Archiv (data/history)": _receipts(paths.history),
         "Programm": sha256_text(_tree(code, {}), _tree(code.parent / "schemas", {}), *_libraries()),
@@ -73,11 +76,11 @@ def _libraries() -> list[str]:
 def large_files(paths: Paths) -> dict[str, Any]:
     """Size, mtime and hash of very large inbox files, so that an unchanged one is not hashed every night."""
     found = {}
-    for path in _files(paths.inbox):
+    for path in _walk(paths.inbox, INBOX_LEVELS)[0]:
         try:
-            stat = path.stat()
-            if stat.st_size > LARGE:
-                found[str(path)] = [stat.st_size, stat.st_mtime_ns, sha256_file(path)]
+            state = path.stat()
+            if LARGE < state.st_size <= TEXT_BYTES:
+                found[str(path)] = [state.st_size, state.st_mtime_ns, sha256_file(path)]
         except OSError:  # vanished or not readable: the next night looks again
             continue
     return found
@@ -121,45 +124,56 @@ def damaged_release(folder: Path) -> str | None:
     return None
 
 
-def _files(folder: Path) -> list[Path]:
-    """Regular files below a folder, sorted; hidden ones and Python's caches are left out."""
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
-        found += [
-            Path(parent, name) for name in sorted(names) if not name.startswith(".") and not name.endswith(".pyc")
-        ]
-    return [path for path in found if path.is_file() and not path.is_symlink()]
+def _walk(folder: Path, deepest: int = 100) -> tuple[list[Path], list[Path]]:
+    """Regular files, and all else (links, pipes, folders below the deepest level) under a folder, sorted.
+
+    Hidden ones and Python's caches are left out. Not recursive: folders in folders must not end the night.
+    """
+    files, others, waiting = [], [], [(folder, 1)]
+    while waiting:
+        parent, level = waiting.pop()
+        try:
+            with os.scandir(parent) as found:
+                entries = [entry for entry in found if not entry.name.startswith((".", "__pycache__"))]
+        except OSError:  # vanished or not readable: the intake's business to report
+            continue
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.is_file(follow_symlinks=False):
+                files.append(path)
+            elif entry.is_dir(follow_symlinks=False) and level < deepest:
+                waiting.append((path, level + 1))
+            else:
+                others.append(path)
+    return sorted(path for path in files if path.suffix != ".pyc"), sorted(others)
 
 
-def _no_files(folder: Path) -> list[str]:
-    """Links, pipes and the like below a folder, with what they are: their coming and going is news, too."""
-    found = []
-    for parent, folders, names in os.walk(folder):
-        for name in sorted([*folders, *names]):
-            path = Path(parent, name)
-            try:
-                mode = path.lstat().st_mode
-                if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-                    target = os.readlink(path) if stat.S_ISLNK(mode) else ""
-                    found += [path.relative_to(folder).as_posix(), f"{stat.S_IFMT(mode)}{target}"]
-            except OSError:  # vanished meanwhile
-                continue
-    return found
-
-
-def _tree(folder: Path, known: dict[str, Any]) -> str:
-    parts = _no_files(folder)
-    for path in _files(folder):
+def _tree(folder: Path, known: dict[str, Any], deepest: int = 100) -> str:
+    files, others = _walk(folder, deepest)
+    parts = []
+    for path in files:
         parts += [path.relative_to(folder).as_posix(), _digest(path, known.get(str(path)))]
+    for path in others:
+        parts += [path.relative_to(folder).as_posix(), _kind(path)]
     return sha256_text(*parts)
+
+
+def _kind(path: Path) -> str:
+    """What something is that is no file; a link counts by where it leads, it is not followed."""
+    try:
+        mode = path.lstat().st_mode
+        return f"{stat.S_IFMT(mode)}{os.readlink(path) if stat.S_ISLNK(mode) else ''}"
+    except OSError as error:  # vanished meanwhile
+        return f"nicht lesbar: {error.errno}"
 
 
 def _digest(path: Path, entry: list[Any] | None) -> str:
     """Hash of a file; one that may not be read or vanishes meanwhile is the intake's business to report."""
     try:
-        stat = path.stat()
-        if entry and stat.st_size > LARGE and entry[:2] == [stat.st_size, stat.st_mtime_ns]:
+        found = path.stat()
+        if found.st_size > TEXT_BYTES:  # will not be taken: not worth reading either
+            return f"zu groß: {found.st_size} {found.st_mtime_ns}"
+        if entry and found.st_size > LARGE and entry[:2] == [found.st_size, found.st_mtime_ns]:
             return str(entry[2])
         return sha256_file(path)
     except OSError as error:
@@ -169,7 +183,7 @@ def _digest(path: Path, entry: list[Any] | None) -> str:
 def _receipts(history: Path) -> str:
     """Hash over receipts and the presence of archived bytes (bytes are immutable; their hash is in the receipt)."""
     parts = []
-    for path in _files(history):
+    for path in _walk(history)[0]:
         relative = path.relative_to(history).as_posix()
         parts += [relative, sha256_file(path) if path.suffix == ".json" else str(path.stat().st_size)]
     return sha256_text(*parts)

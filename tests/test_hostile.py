@@ -61,7 +61,11 @@ def test_file_above_the_limit_is_not_even_received(project: Path, monkeypatch: p
     """A sparse file of a terabyte would fill the archive."""
     with put(project, "", "riese.csv").open("wb") as file:
         file.truncate(2**40)
-    monkeypatch.setattr(gate, "sha256_file", lambda path: "" if path.name == "riese.csv" else "x")
+    for module in (gate, history):
+        whole = module.sha256_file
+        monkeypatch.setattr(
+            module, "sha256_file", lambda path, whole=whole: whole(path) if path.stat().st_size < 10**6 else 1 / 0
+        )
     night = run_night(project)
     assert night.exit_code == 3
     assert "riese.csv: 1048576 MB groß, erlaubt sind 4096 MB" in night.findings[0]
@@ -343,6 +347,21 @@ def test_inbox_that_is_a_link_is_the_operators_choice(project: Path, tmp_path: P
     inbox.symlink_to(tmp_path / "freigabe")
     assert run_night(project).exit_code == 0
     assert len(History(Paths.of(project)).deliveries("beispiel")) == 1
+
+
+def test_folders_in_folders_do_not_end_the_night(project: Path) -> None:
+    before, depth = Path.cwd(), 1500
+    os.chdir(project / "data/raw/beispiel")
+    try:
+        for _ in range(depth):
+            Path("d").mkdir()
+            os.chdir("d")
+    finally:
+        os.chdir(before)
+    night = run_night(project)
+    assert night.exit_code == 0
+    assert night.notes == ["beispiel: data/raw/beispiel/d: Unterordner, nicht gelesen; Dateien direkt ablegen"]
+    subprocess.run(["rm", "-rf", project / "data/raw/beispiel/d"], check=True)  # pytest's own clean-up is recursive
 
 
 def test_names_that_differ_in_case_are_two_deliveries(project: Path) -> None:
