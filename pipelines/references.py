@@ -114,6 +114,8 @@ class References:
         areas = self.project.directory.areas
         if fixed is not None and fixed not in areas:
             self._unknown(parsed, ("layout", "fixed_area"), "area_id", fixed, areas)
+        if source.disclosure.units is not None:
+            self._measure_known(parsed, ("disclosure", "units"), source.disclosure.units.measure)
         self._contract(parsed, source)
 
     def _contract(self, parsed: Parsed, source: Source) -> None:
@@ -189,20 +191,26 @@ class References:
         return seen
 
     def _measure(self, parsed: Parsed, measure: Measure) -> None:
-        for level, figures in measure.levels.items():
+        for level in measure.levels:
             if level not in self.levels:
                 self._unknown(parsed, ("levels", level), "Gebietsebene", level, self.levels)
-            for figure in figures:
-                if isinstance(figure, RolledUp):
-                    if figure.rolled_up not in measure.levels:
-                        self._unknown(parsed, ("levels", level), "Gebietsebene", figure.rolled_up, measure.levels)
-                elif figure not in self.project.sources:
-                    self._unknown(parsed, ("levels", level), "Quelle", figure, self.project.sources)
-                elif measure.id not in self.project.sources[figure].layout.measures():
-                    text = f"die Quelle {figure} liefert {measure.id} nicht (siehe ihr layout.values)"
-                    self.problems.append(Problem(parsed.file, parsed.line("levels", level), text))
+            self._figures(parsed, measure, level)
+        for part in (measure.rate_of.numerator, measure.rate_of.denominator) if measure.rate_of else ():
+            self._measure_known(parsed, ("rate_of",), part.measure, part.category)
         if measure.formed is not None:
             self._formed(parsed, measure, measure.formed)
+
+    def _figures(self, parsed: Parsed, measure: Measure, level: str) -> None:
+        """Sources and sums that a level of a measure names."""
+        for figure in measure.levels[level]:
+            if isinstance(figure, RolledUp):
+                if figure.rolled_up not in measure.levels:
+                    self._unknown(parsed, ("levels", level), "Gebietsebene", figure.rolled_up, measure.levels)
+            elif figure not in self.project.sources:
+                self._unknown(parsed, ("levels", level), "Quelle", figure, self.project.sources)
+            elif measure.id not in self.project.sources[figure].layout.measures():
+                text = f"die Quelle {figure} liefert {measure.id} nicht (siehe ihr layout.values)"
+                self.problems.append(Problem(parsed.file, parsed.line("levels", level), text))
 
     def _formed(self, parsed: Parsed, measure: Measure, formed: Formed) -> None:
         base = self.project.measures.get(formed.measure)

@@ -471,6 +471,32 @@ class Transcription(Strict):
     page: str | None = None
 
 
+class Units(Strict):
+    """Contributing units behind the persons (households, schools): where they are few, the count is confidential."""
+
+    measure: Identifier = Field(description="count of the units, of the same areas and periods")
+    threshold: int = Field(default=3, ge=2, le=100)
+
+
+class Disclosure(Strict):
+    """Which counts of a source are confidential by themselves; ignored for what is public elsewhere."""
+
+    threshold: int = Field(default=3, ge=2, le=100, description="counts above 0 and below it are confidential")
+    zeros: Literal["published", "hidden"] = Field(
+        default="published", description="published: a zero is always shown, so a withheld cell is at least 1"
+    )
+    singletons: bool = Field(
+        default=False, description="true: also safe against the one person behind a 1, who knows of herself"
+    )
+    units: Units | None = None
+    whole_group: int = Field(
+        default=0, ge=0, description="a part equal to its whole is confidential if the whole is smaller than this"
+    )
+    small_base: int = Field(
+        default=0, ge=0, description="no rate is formed on a smaller base (reliability; the counts stay)"
+    )
+
+
 class Source(Strict):
     """One office's series of deliveries: who, how to read, what must hold, what may be public."""
 
@@ -497,6 +523,7 @@ class Source(Strict):
     corrections: list[Correction] = []
     breaks: list[Break] = []
     retracted: list[Retraction] = []
+    disclosure: Disclosure = Disclosure()
 
     @model_validator(mode="after")
     def _public_needs_address(self) -> Source:
@@ -573,6 +600,14 @@ class Category(Strict):
     title: Text
 
 
+class RateOf(Strict):
+    """What a delivered rate is a rate of; only so can be judged what it tells about the count behind it."""
+
+    numerator: Part
+    denominator: Part
+    denominator_date: Literal["same", "year_end", "previous_year_end"] = "same"
+
+
 class Measure(Strict):
     """A base figure: a count, or a rate where the office publishes nothing else."""
 
@@ -593,6 +628,7 @@ class Measure(Strict):
     tolerance: float = Field(default=0, ge=0, description="allowed gap between a delivered total and the sum, in units")
     minimum: float | None = 0
     maximum: float | None = None
+    rate_of: RateOf | None = Field(default=None, description="for rates: the counts they are formed of")
 
     @model_validator(mode="after")
     def _consistent(self) -> Measure:
@@ -608,6 +644,8 @@ class Measure(Strict):
                 raise Misfit(message, "levels", level)
         if self.formed is not None and self.kind == "rate":
             raise Misfit("Quoten werden nie summiert; liefern Sie Zähler und Nenner als Anzahlen", "formed")
+        if self.rate_of is not None and self.kind != "rate":
+            raise Misfit("rate_of gibt es nur bei Quoten (kind: rate)", "rate_of")
         if bool(self.categories) != (self.category_total != "none") and self.formed is None:
             raise ValueError("categories und category_total gehören zusammen")
         return self
@@ -701,6 +739,15 @@ class Mart(Strict):
         return self
 
 
+class LostKey(Strict):
+    """The key of the ledger of what was published is lost for good: what was withheld with it stays withheld."""
+
+    key_id: str = Field(min_length=12, max_length=12, description="as named in the message of the run")
+    on: dt.date
+    by: str
+    reason: str
+
+
 class Release(Strict):
     """What the project publishes, and as whom."""
 
@@ -715,6 +762,7 @@ class Release(Strict):
     city: str = Field(description="area_id of the whole city")
     internal: bool = Field(default=False, description="true: nothing is published, only the internal marts are built")
     keep: int = Field(default=30, ge=2, description="number of releases kept on disk")
+    lost_keys: list[LostKey] = []
 
 
 Document = Areas | Source | Measure | Indicator | Mart | Release

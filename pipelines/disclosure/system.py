@@ -1,7 +1,8 @@
 """Cells of published tables and what holds between them: the common language of protector and audit.
 
 A cell is one number somebody may know or look for: a set of atoms (finest area, finest category, period) of one
-measure. A relation is a linear statement about cells that everybody knows (a total and its parts, a part and its whole).
+measure. A relation is a linear statement about cells that everybody knows (a total and its parts, a part and its
+whole).
 """
 
 from __future__ import annotations

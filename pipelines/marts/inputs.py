@@ -10,6 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.disclosure.rules import rule_of, small_base
+from pipelines.marts.sums import measure_sums
 from pipelines.periods import parse_key
 from pipelines.project import Project
 from schemas.documents import ALL, TOTAL, Break, FromRate, Indicator, Measure, RolledUp, Source
@@ -38,7 +40,9 @@ def input_tables(project: Project) -> dict[str, pa.Table]:
             _AREA,
         ),
         "membership_in": _table([m.__dict__ for m in project.directory.memberships], _MEMBERSHIP),
-        "measure_in": _table([_measure(m) for m in project.measures.values()], _MEASURE),
+        "measure_in": _table([_measure(project, m) for m in project.measures.values()], _MEASURE),
+        "category_in": _table([row for m in project.measures.values() for row in _categories(m)], _CATEGORY),
+        "measure_part_in": _table(_measure_parts(project), _MEASURE_PART),
         "series_break_in": _table([_break(s, b) for s in project.sources.values() for b in s.breaks], _SERIES_BREAK),
         "indicator_in": _table([_indicator(project, i) for i in project.indicators.values()], _INDICATOR),
         "indicator_level_in": _table(
@@ -82,6 +86,24 @@ _MEASURE = _schema(
     title_en=str,
     period_type=str,
     formed_from=str,
+    threshold=int,
+    zeros=str,
+    tolerance=float,
+    rate_numerator=str,
+    rate_numerator_category=str,
+    rate_denominator=str,
+    rate_denominator_category=str,
+    rate_denominator_date=str,
+)
+_CATEGORY = _schema(measure_id=str, category=str, title_de=str, title_en=str, sort_key=int, part_of=str)
+_MEASURE_PART = _schema(
+    sum_id=str,
+    measure_id=str,
+    category=str,
+    part_measure_id=str,
+    part_category=str,
+    periods=int,
+    tolerance=float,
 )
 _SERIES_BREAK = _schema(
     source_id=str,
@@ -116,11 +138,38 @@ _INDICATOR = _schema(
     topic=str,
     sort_key=int,
     part_of_whole=bool,
+    small_base=int,
 )
 _INDICATOR_LEVEL = _schema(indicator_id=str, area_level=str, figure=str, rate_measure=str)
 
 
-def _measure(measure: Measure) -> dict[str, Any]:
+def _categories(measure: Measure) -> list[dict[str, Any]]:
+    total = {"category": TOTAL, "title_de": "insgesamt", "title_en": "total", "sort_key": 0, "part_of": None}
+    rows = [total] if TOTAL in measure.all_categories() else []
+    part_of = TOTAL if measure.category_total != "none" else None
+    for position, category in enumerate(measure.categories, 1):
+        title = {"title_de": category.title.de, "title_en": category.title.en}
+        rows.append({"category": category.id, **title, "sort_key": position, "part_of": part_of})
+    return [{"measure_id": measure.id, **row} for row in rows]
+
+
+def _measure_parts(project: Project) -> list[dict[str, Any]]:
+    return [
+        {
+            "sum_id": entry.sum_id,
+            "measure_id": entry.total[0],
+            "category": entry.total[1],
+            "part_measure_id": measure,
+            "part_category": category,
+            "periods": entry.periods,
+            "tolerance": entry.tolerance,
+        }
+        for entry in measure_sums(project)
+        for measure, category in entry.parts
+    ]
+
+
+def _measure(project: Project, measure: Measure) -> dict[str, Any]:
     over = []
     if any(isinstance(f, RolledUp) for figures in measure.levels.values() for f in figures):
         over.append("area")
@@ -130,6 +179,7 @@ def _measure(measure: Measure) -> dict[str, Any]:
     if measure.formed:
         formed = f"{measure.formed.measure}: {'+'.join(measure.formed.categories)}"
         formed += f" über {measure.formed.periods} Zeiträume" if measure.formed.periods > 1 else ""
+    rule, rate = rule_of(project, measure), measure.rate_of
     return {
         "measure_id": measure.id,
         "title": measure.title.de,
@@ -140,6 +190,14 @@ def _measure(measure: Measure) -> dict[str, Any]:
         "title_en": measure.title.en,
         "period_type": measure.period_type,
         "formed_from": formed,
+        "threshold": rule.threshold if rule else None,
+        "zeros": ("hidden" if rule.zeros_hidden else "published") if rule else None,
+        "tolerance": measure.tolerance,
+        "rate_numerator": rate.numerator.measure if rate else None,
+        "rate_numerator_category": rate.numerator.category if rate else None,
+        "rate_denominator": rate.denominator.measure if rate else None,
+        "rate_denominator_category": rate.denominator.category if rate else None,
+        "rate_denominator_date": rate.denominator_date if rate else None,
     }
 
 
@@ -184,4 +242,5 @@ def _indicator(project: Project, indicator: Indicator) -> dict[str, Any]:
         "topic": project.topic(indicator),
         "sort_key": indicator.sort_key,
         "part_of_whole": indicator.part_of_whole,
+        "small_base": small_base(project, project.measures[numerator.measure]) if numerator else 0,
     }

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError
@@ -13,6 +17,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from pipelines.files import read_json, sha256_text, write_json
 from pipelines.marts.inputs import OBSERVATION_IN, input_tables
+from pipelines.paths import Paths
 from pipelines.project import ConfigError, Project
 from schemas.documents import Column, Mart
 from schemas.yaml_source import Problem
@@ -71,6 +76,13 @@ class Models:
                     en=column.en.format(title=english) if column.en else None,
                 )
         return columns
+
+    def declared(self) -> Models:
+        """The same declarations with no project folder behind them: what the writer of a release gets."""
+        self._analysis, self.order, self.inputs  # noqa: B018 - worked out while the folder is there
+        without = copy.copy(self)
+        without.project = dataclasses.replace(self.project, paths=Paths(Path(os.devnull)))
+        return without
 
     def of_schema(self, schema: str) -> list[Model]:
         """Models of one schema, by name."""

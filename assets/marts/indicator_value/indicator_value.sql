@@ -2,6 +2,7 @@
 WITH counted AS (
     SELECT
         i.indicator_id, i.unit, i.part_of_whole, i.factor, i.denominator AS denominator_measure,
+        i.small_base,
         n.area_id, n.period_type, n.reference_date, n.area_level, n.period,
         n.value AS numerator, d.value AS denominator,
         n.is_suppressed OR coalesce(d.is_suppressed, FALSE) AS withheld,
@@ -28,7 +29,9 @@ judged AS (
         *,
         -- A part above its whole is a fault of the data: no value, and the run says so.
         unit = 'percent' AND part_of_whole AND numerator > denominator AS impossible,
+        -- No rate on an empty base, and none on one that its source calls too small to be relied on.
         denominator_measure IS NOT NULL AND denominator = 0 AS no_base,
+        denominator_measure IS NOT NULL AND denominator < small_base AS weak_base,
         numerator IS NOT NULL AND (denominator_measure IS NULL OR denominator IS NOT NULL) AS complete,
         greatest(n_rank, d_rank) AS origin_rank
     FROM counted
@@ -39,14 +42,14 @@ computed AS (
         indicator_id, area_id, period_type, reference_date, area_level, period,
         numerator, denominator,
         CASE
-            WHEN withheld OR impossible OR no_base OR NOT complete THEN NULL
+            WHEN withheld OR impossible OR no_base OR weak_base OR NOT complete THEN NULL
             WHEN denominator_measure IS NULL THEN factor * numerator
             ELSE factor * numerator / nullif(denominator, 0)
         END AS value,
         CASE
             WHEN withheld THEN 'Q'
             WHEN NOT complete OR impossible THEN 'O'
-            WHEN no_base THEN 'M'
+            WHEN no_base OR weak_base THEN 'M'
             WHEN n_status = 'E' OR d_status = 'E' THEN 'E'
             ELSE 'A'
         END AS obs_status,
@@ -55,7 +58,7 @@ computed AS (
         CASE
             WHEN withheld THEN 'inherited'
             WHEN NOT complete OR impossible THEN 'missing_source'
-            WHEN no_base THEN 'denominator_small'
+            WHEN no_base OR weak_base THEN 'denominator_small'
         END AS suppression_reason,
         CASE origin_rank WHEN 0 THEN 'published' WHEN 1 THEN 'open_data' WHEN 2 THEN 'secondary' WHEN 3 THEN 'inferred' ELSE 'constructed' END AS origin,
         CASE

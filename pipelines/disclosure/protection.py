@@ -1,0 +1,275 @@
+"""Protects the observation: decides which figures must not be published, and writes what may be.
+
+Counts are protected first, everything else is derived afterwards from what is public: a rate, a rank or an index can't
+give away more than the counts it is formed of.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from pipelines.disclosure.cells import OWN, PUBLIC, WITHHELD, Key, read_cells
+from pipelines.disclosure.problem import Problem, build_problem, place
+from pipelines.disclosure.protector import FileCache, Pattern, Unprotectable, protect
+from pipelines.disclosure.rates import RateRow, add_rates, own_rates
+from pipelines.disclosure.relations import build_relations, linked_measures
+from pipelines.disclosure.rules import rule_of
+from pipelines.files import quoted, replacing, write_text
+from pipelines.ledger import PUBLISHED, CellLedger, Entry, secret_of
+from pipelines.ledger import WITHHELD as KEPT
+from pipelines.project import Project
+
+RULES_VERSION = "1"
+"""Changes when a rule of confidentiality, the attacker or the search for secondary cells changes."""
+
+ATTACKER = (
+    "kennt alle veröffentlichten Zahlen dieser und früherer Veröffentlichungen, alle Summen, Gebiete und Nenner, die "
+    "Regeln, und dass Anzahlen ganze Zahlen ab 0 sind"
+)
+
+
+class CannotProtect(Exception):
+    """A confidential figure can't be hidden behind what may be withheld besides; names figures, no values."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What must hold for a confidential figure of the observation."""
+
+    key: Key
+    high: float | None
+    must_be_open: bool
+
+
+@dataclass
+class Protection:
+    """Outcome for one night.
+
+    Attributes:
+        observation: Parquet with the public observation.
+        suppressed: keys withheld in it, whoever withholds them.
+        needs: what the audit is to confirm.
+        rows: for `meta.release_protection`: area level, figures, withheld ones.
+        weight: cost of the secondary cells.
+        bound: proven smallest cost.
+        secondary: number of secondary cells.
+        method: "exact" or "heuristic".
+        relations: number of relations per kind.
+        notes: German sentences for the log, without values.
+        seconds: time taken.
+    """
+
+    observation: Path
+    suppressed: set[Key] = field(default_factory=set)
+    needs: list[Need] = field(default_factory=list)
+    rows: list[tuple[str, int, int]] = field(default_factory=list)
+    weight: float = 0.0
+    bound: float = 0.0
+    secondary: int = 0
+    method: str = "exact"
+    relations: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def protect_observation(
+    project: Project, observation: Path, target: Path, ledger: CellLedger, cache: Path, report: Path
+) -> Protection:
+    """Write the public observation.
+
+    Args:
+        project: the declarations.
+        observation: Parquet of the true observation.
+        target: Parquet to write; withheld figures are null there, with one sign whoever withholds them.
+        ledger: what was published before.
+        cache: folder for patterns found earlier (true values go in as hashes only; stays inside).
+        report: CSV with the reason of every withheld figure (stays inside).
+
+    Raises:
+        NotAdditive: figures that should add up don't.
+        CannotProtect: a confidential figure remains open whatever else is withheld.
+        SolverFailed: the solver did not finish; nothing may be published.
+    """
+    begun = time.monotonic()
+    problem, rates = prepare(project, observation, ledger)
+    try:
+        pattern = protect(problem.task, cache=FileCache(cache))
+    except Unprotectable as error:
+        raise CannotProtect(_cannot(problem, error)) from error
+    shown = ~pattern.suppressed
+    suppressed = {key for key, number in problem.position.items() if not shown[number]}
+    suppressed |= {row.key for row in rates if not _rate_shown(row, problem, shown)}
+    _write(observation, target, suppressed)
+    found = Protection(target, suppressed, _needs(problem))
+    found.weight, found.bound, found.method = pattern.weight, pattern.bound, pattern.method
+    found.secondary = int((pattern.suppressed & ~problem.task.closed).sum())
+    found.relations = dict(Counter(relation.kind for relation in problem.task.system.relations))
+    found.rows = _by_level(project, problem, suppressed)
+    found.notes = _notes(problem, rates)
+    _write_report(report, problem, pattern)
+    found.seconds = time.monotonic() - begun
+    return found
+
+
+def prepare(project: Project, observation: Path, ledger: CellLedger) -> tuple[Problem, list[RateRow]]:
+    """Cells, relations and rules of a project as the protector's problem, and the rows of its own rates."""
+    public = {s.id for s in project.sources.values() if s.publication == "public_elsewhere"}
+    own = {m.id for m in project.measures.values() if m.kind == "count" and rule_of(project, m)}
+    own |= {
+        part.measure for m in own_rates(project) if m.rate_of for part in (m.rate_of.numerator, m.rate_of.denominator)
+    }
+    units = {s.disclosure.units.measure for s in project.sources.values() if s.disclosure.units}
+    cells = read_cells(observation, sorted({*linked_measures(project, own), *units}), public)
+    rates = add_rates(project, observation, cells)
+    relations, remainders = build_relations(project, cells)
+    rules = {m.id: rule_of(project, m) for m in project.measures.values()}
+
+    def before(key: Key, value: float) -> str | None:
+        rule = rules.get(key[0])
+        return ledger.before(key, value, rule.threshold if rule else 1)
+
+    return build_problem(project, cells, relations, remainders, before), rates
+
+
+def _rate_shown(row: RateRow, problem: Problem, shown: np.ndarray) -> bool:
+    """A rate tells no more than its numerator and its denominator, so it is shown where both are."""
+    if row.numerator is None or row.denominator is None:
+        return False
+    return all(bool(shown[problem.position[key]]) for key in (row.numerator, row.denominator))
+
+
+def _cannot(problem: Problem, error: Unprotectable) -> str:
+    by_name = dict(zip(problem.task.system.names, problem.cells, strict=True))
+    places = [place(by_name[name]) for name in error.cells]
+    shown = "\n  ".join(places[:10]) + (f"\n  … und {len(places) - 10} weitere" if len(places) > 10 else "")
+    return (
+        "Nichts veröffentlicht: diese Zahlen sind geheim zu halten, lassen sich aber errechnen, was immer man sonst "
+        f"noch sperrt:\n  {shown}\n  Abhilfe: eine Gebietsebene, Ausprägung oder ein Jahr weniger veröffentlichen, "
+        "Ausprägungen zusammenfassen; oder, wenn die Zahlen ohnehin öffentlich sind, publication: public_elsewhere "
+        "mit address."
+    )
+
+
+def _write(observation: Path, target: Path, suppressed: set[Key]) -> None:
+    """A new file from a new query: nothing of a withheld figure is left in statistics or unused pages."""
+    names = ["measure_id", "category", "area_id", "period_type", "reference_date"]
+    columns: list[Sequence[Any]] = list(zip(*sorted(suppressed), strict=True)) or [()] * 5
+    types = [pa.string()] * 4 + [pa.date32()]
+    table = pa.table({n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)})
+    same = " AND ".join(f"o.{name} = w.{name}" for name in names)
+    with replacing(target) as temporary, duckdb.connect() as con:
+        con.register("withheld_in", table)
+        con.execute(
+            f"""
+            COPY (
+                SELECT o.* REPLACE (
+                    CASE WHEN w.area_id IS NULL THEN o.value END AS value,
+                    CASE WHEN w.area_id IS NULL THEN o.obs_status ELSE 'Q' END AS obs_status,
+                    CASE WHEN w.area_id IS NULL THEN o.conf_status ELSE 'C' END AS conf_status,
+                    o.is_suppressed OR w.area_id IS NOT NULL AS is_suppressed,
+                    CASE WHEN w.area_id IS NULL THEN o.suppression_reason ELSE 'confidential' END AS suppression_reason)
+                FROM read_parquet('{quoted(observation)}') o
+                LEFT JOIN withheld_in w ON (o.value IS NOT NULL OR o.is_suppressed) AND {same}
+                ORDER BY o.measure_id, o.category, o.area_id, o.period_type, o.reference_date
+            ) TO '{quoted(temporary)}' (FORMAT parquet, COMPRESSION zstd)
+            """
+        )
+
+
+def _needs(problem: Problem) -> list[Need]:
+    """Requirements of figures that stand in the observation; remainders are the audit's own business."""
+    task, found = problem.task, []
+    for key, number in problem.position.items():
+        if task.need_open[number] and problem.reasons[number] != "primary_complement":
+            high = float(task.need_high[number])
+            found.append(Need(key, None if np.isnan(high) else high, True))
+    return found
+
+
+def _by_level(project: Project, problem: Problem, suppressed: set[Key]) -> list[tuple[str, int, int]]:
+    all_of, withheld = Counter[str](), Counter[str]()
+    areas = project.directory.areas
+    for key, number in problem.position.items():
+        if problem.cells[number].state in (OWN, WITHHELD) and key[2] in areas and key[0] in project.measures:
+            level = areas[key[2]].level
+            all_of[level] += 1
+            withheld[level] += key in suppressed
+    return [(level, all_of[level], withheld[level]) for level in project.directory.levels if all_of[level]]
+
+
+def _notes(problem: Problem, rates: list[RateRow]) -> list[str]:
+    notes = []
+    if problem.public_again:
+        first = problem.public_again[0]
+        notes.append(
+            f"{len(problem.public_again)} geheim zu haltende Zahlen sind schon früher veröffentlicht worden und "
+            f"bleiben sichtbar (z. B. {first[0]}, {first[2]}, {first[4]})"
+        )
+    blind = sorted({row.key[0] for row in rates if row.numerator is None})
+    if blind:
+        notes.append(
+            f"Quoten ohne bekannten Zähler und Nenner werden nicht veröffentlicht: {', '.join(blind)} (rate_of angeben)"
+        )
+    return notes
+
+
+def _write_report(report: Path, problem: Problem, pattern: Pattern) -> None:
+    """Why each figure is withheld: for the data team and the data protection officer, never published."""
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=";", lineterminator="\n")
+    writer.writerow(["Kennzahl", "Auspraegung", "Gebiet", "Zeitbezug", "Stichtag", "Grund"])
+    for key, number in sorted(problem.position.items()):
+        state = problem.cells[number].state
+        if pattern.suppressed[number] and state in (OWN, WITHHELD, PUBLIC):
+            reason = problem.reasons[number] or "secondary"
+            writer.writerow([*key[:4], key[4].isoformat(), REASONS_DE[reason]])
+    write_text(report, "\ufeff" + out.getvalue())
+
+
+REASONS_DE = {
+    "primary_count": "kleine Anzahl",
+    "primary_complement": "kleiner Rest zum Ganzen",
+    "primary_units": "zu wenige Einheiten (Haushalte, Schulen)",
+    "primary_group": "alle einer kleinen Gruppe",
+    "withheld": "von der Quelle gesperrt oder Summe mit gesperrtem Teil",
+    "ledger": "in einer früheren Veröffentlichung gesperrt und seither unverändert",
+    "not_there": "liegt nicht vor",
+    "secondary": "zum Schutz einer anderen Zahl",
+}
+
+
+def ledger_entries(public: Path, true: Path, ledger: CellLedger) -> dict[Key, Entry]:
+    """State of every figure of a publication: shown with its value, or withheld with its keyed mark.
+
+    A figure that nobody here knows (a star of its source) is marked by the deliveries it comes from.
+    """
+    with duckdb.connect() as con:
+        rows = con.execute(
+            f"""
+            SELECT p.measure_id, p.category, p.area_id, p.period_type, p.reference_date, p.value, p.is_suppressed,
+                t.value, t.delivery_ids
+            FROM read_parquet('{quoted(public)}') p
+            JOIN read_parquet('{quoted(true)}') t USING (measure_id, category, area_id, period_type, reference_date)
+            WHERE p.is_suppressed OR p.value IS NOT NULL
+            """
+        ).fetchall()
+    entries: dict[Key, Entry] = {}
+    for measure, category, area, period_type, date, value, withheld, secret, deliveries in rows:
+        key: Key = (measure, category, area, period_type, date)
+        if withheld:
+            text = secret_of(secret) if secret is not None else f"* {deliveries}"
+            entries[key] = Entry(KEPT, None, ledger.mark(key, text), ledger.key_id)
+        else:
+            entries[key] = Entry(PUBLISHED, value)
+    return entries
