@@ -78,6 +78,28 @@ def describe(
 
 
 @app.command()
+def audit(
+    path: Annotated[
+        Path | None,
+        typer.Argument(help="Ordner einer Veröffentlichung, oder eine Tabelle (CSV, XLSX); Vorgabe: die geltende"),
+    ] = None,
+    project: ProjectOption = HERE,
+    sums: Annotated[
+        Path | None,
+        typer.Option("--sums", help="YAML, das die Summen der Tabelle nennt (Vorgabe: gleicher Name, .yaml)"),
+    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", help="Ergebnis für eine Tabelle auch als Seite")] = None,
+) -> None:
+    """Veröffentlichte Tabellen angreifen: Was lässt sich aus Summen, Quoten und früheren Ausgaben errechnen?
+
+    Rückgabewert 0: sicher · 4: gesperrte Zahlen sind errechenbar · 2: Aufruf oder Beschreibung falsch.
+    """
+    from pipelines.audit.command import run_audit
+
+    raise typer.Exit(run_audit(project, path, sums, html, Voice()))
+
+
+@app.command()
 def init(directory: Annotated[Path, typer.Argument(help="neuer Ordner", metavar="DIR")]) -> None:
     """Leeres Projekt für eine andere Stadt anlegen, das sofort mit einem kleinen Beispiel läuft."""
     from pipelines.init import create_project

@@ -16,16 +16,20 @@ from functools import cached_property
 from pathlib import Path
 
 from pipelines import gate, lock
+from pipelines.audit.release import Audit
+from pipelines.clearance import clear
+from pipelines.disclosure.protection import Protection, ledger_entries, protect_observation
 from pipelines.exit_codes import EXIT_NOT_WELL, EXIT_OK
 from pipelines.files import point_link, read_json, remove_leftovers, write_json, write_text
 from pipelines.history import History, PublishedLedger
 from pipelines.intake.report import report_paths
 from pipelines.intake.run import SourceState, counted, current_state, refuse_lost, take_in
+from pipelines.ledger import CellLedger
 from pipelines.marts.edition import Edition, build_edition, figure_marks
 from pipelines.marts.models import Models
 from pipelines.paths import Paths
 from pipelines.project import Project, load_project
-from pipelines.publishable import PublicInputs, check_rows, delivery_rows, public_inputs
+from pipelines.publishable import check_rows, delivery_rows, protection_rows
 from pipelines.release.publish import Publication, next_release_id, publish, retire
 from pipelines.rollup import Gap, build_observation
 
@@ -45,7 +49,9 @@ class Night:
     states: dict[str, SourceState] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
     internal: Edition | None = None
+    protection: Protection | None = None
     public: Edition | None = None
+    audit: Audit | None = None
     publication: Publication | None = None
     finished: bool = False
     marks: dict[str, str] = field(default_factory=dict)
@@ -175,11 +181,12 @@ class Night:
                 f"{first.area_id}, {first.period}); Einzelheiten: {self.project.paths.relative(page)}"
             )
 
-    def _edition(self, observation: Path, target: Path, inputs: PublicInputs | None = None) -> Edition:
+    def _edition(self, observation: Path, target: Path, protection: Protection | None = None) -> Edition:
         states = self.all_states()
         meta = {
-            "delivery": inputs.delivery_rows if inputs else delivery_rows(states),
+            "delivery": delivery_rows(states),
             "check_result": check_rows(states, [m.mart.id for m in self.models.order], self.failed_rules),
+            "release_protection": protection_rows(protection),
         }
         return build_edition(
             self.models,
@@ -204,7 +211,9 @@ class Night:
         """The public edition: the same SQL over what may be public. None for a project declared internal.
 
         Raises:
-            NotPublic: figures are in force that must not be published without protection.
+            NotAdditive: figures that should add up do not.
+            CannotProtect: a confidential figure remains open whatever is withheld besides.
+            KeyProblem: the key of the ledger is missing.
         """
         if self.project.release.internal:
             self.say("Das Projekt ist als intern erklärt: keine Veröffentlichung.")
@@ -216,12 +225,27 @@ class Night:
             return None
         if self.internal is None:
             self.build()
-        self.say("Schritt 3 von 4: öffentliche Ausgabe bauen")
-        states = self.all_states()
-        folder = self.project.paths.warehouse / "oeffentlich"
-        inputs = public_inputs(self.project, states, self.observation, folder / "beobachtung.parquet")
-        self.public = self._edition(inputs.observation, folder / ".neu-sozialraum.duckdb", inputs)
+        self.say("Schritt 3 von 4: kleine Zahlen schützen, öffentliche Ausgabe bauen")
+        paths = self.project.paths
+        folder = paths.warehouse / "oeffentlich"
+        self.protection = protect_observation(
+            self.project,
+            self.observation,
+            folder / "beobachtung.parquet",
+            self.ledger,
+            cache=paths.internal / "geheimhaltung",
+            report=paths.internal / "geheimhaltung.csv",
+        )
+        self.notes += self.protection.notes
+        for note in self.protection.notes:
+            self.say(f"Hinweis: {note}")
+        self.public = self._edition(self.protection.observation, folder / ".neu-sozialraum.duckdb", self.protection)
         return self.public
+
+    @cached_property
+    def ledger(self) -> CellLedger:
+        """What was ever published, cell by cell."""
+        return CellLedger.open(self.project.paths, self.project.release.lost_keys)
 
     # ------------------------------------------------------------ step 4: publish
 
@@ -232,7 +256,10 @@ class Night:
         if self.public is not None:
             self.say("Schritt 4 von 4: veröffentlichen")
             paths = self.project.paths
-            self.publication = publish(self.models, self.public, self.release_id, self.now)
+            declared = self.models.declared()
+            self.publication = publish(
+                paths.public_places, declared, self.public, self.release_id, self.now, self._release_may_go
+            )
             if self.publication.new:
                 PublishedLedger(paths).add(self.publication.release_id, self.publication.content_hash)
             for name in retire(paths, self.project.release.keep):
@@ -240,6 +267,19 @@ class Night:
         self._record()
         self.finished = True
         return self.publication
+
+    def _release_may_go(self, folder: Path) -> None:
+        """Last look at the very files, attacked as anybody could; then noted as published before anybody sees them.
+
+        Raises:
+            Unsafe: something can be worked out that must not be; nothing is published.
+        """
+        protection = self.protection
+        assert protection is not None
+        self.say("Veröffentlichung angreifen: was ließe sich aus ihr errechnen?")
+        entries = ledger_entries(protection.observation, self.observation, self.ledger)
+        self.audit = clear(folder, self.models, self.ledger, entries, protection.needs)
+        self.ledger.add(self.release_id, entries)
 
     def _record(self) -> None:
         """Leave the note that the next night's gate compares with."""

@@ -5,9 +5,35 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 PROJECT_VARIABLE = "SOZIALRAUM_PROJECT"
 """Environment variable that names the project whose definitions Dagster's web page and daemon serve."""
+
+
+class ReleasePlaces(Protocol):
+    """All that the writer of a release is given: no way leads from here to true values or received files."""
+
+    @property
+    def releases(self) -> Path:
+        """One immutable folder per publication."""
+
+    @property
+    def current(self) -> Path:
+        """Link to the release in force."""
+
+    @property
+    def public_mart(self) -> Path:
+        """Link to the current public DuckDB file."""
+
+
+@dataclass(frozen=True)
+class PublicPlaces:
+    """The three places a release is written to."""
+
+    releases: Path
+    current: Path
+    public_mart: Path
 
 
 @dataclass(frozen=True)
@@ -75,6 +101,11 @@ class Paths:
     def current(self) -> Path:
         """Link to the release in force."""
         return self.releases / "current"
+
+    @property
+    def public_places(self) -> PublicPlaces:
+        """What the writer of a release gets instead of all paths."""
+        return PublicPlaces(self.releases, self.current, self.public_mart)
 
     @property
     def state(self) -> Path:

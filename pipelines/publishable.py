@@ -1,58 +1,13 @@
-"""Decides what may become public, and hands the release its inputs.
-
-Until counts can be protected, a project publishes only what is public elsewhere or constructed. Any other source
-stops the publication as a whole: leaving its figures out would let them be worked out from those that remain.
-"""
+"""Rows of `meta` that a publication may hold about deliveries, checks and protection: ids, definitions, outcomes."""
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from pipelines.files import replacing
+from pipelines.disclosure.protection import ATTACKER, RULES_VERSION, Protection
 from pipelines.intake.run import SourceState
-from pipelines.project import Project
 
 Row = tuple[Any, ...]
-
-
-class NotPublic(Exception):
-    """The project holds figures that must not be published without protection."""
-
-
-@dataclass(frozen=True)
-class PublicInputs:
-    """Everything the public edition is made of, besides YAML and SQL."""
-
-    observation: Path
-    delivery_rows: list[Row]
-
-
-def public_inputs(project: Project, states: dict[str, SourceState], observation: Path, target: Path) -> PublicInputs:
-    """Copy the observation for the public edition if all of it may be public.
-
-    Raises:
-        NotPublic: a source with figures in force is neither public elsewhere nor constructed.
-    """
-    refused = [s.source for s in states.values() if s.in_force and s.source.publication == "internal"]
-    if refused:
-        places = []
-        for source in refused:
-            file, line = project.place(source, "publication")
-            places.append(
-                f"{file}:{line}: Quelle {source.id} ({source.title.de}) ist weder anderswo öffentlich noch konstruiert"
-            )
-        raise NotPublic(
-            "Nichts veröffentlicht, denn ungeschützte Zahlen dürfen nicht hinaus:\n  "
-            + "\n  ".join(places)
-            + "\n  Abhilfe: publication: public_elsewhere mit address, wenn die Zahlen schon öffentlich sind; "
-            "internal: true in assets/release, wenn das Projekt nichts veröffentlichen soll."
-        )
-    with replacing(target) as temporary:
-        shutil.copyfile(observation, temporary)
-    return PublicInputs(target, delivery_rows(states))
 
 
 def delivery_rows(states: dict[str, SourceState]) -> list[Row]:
@@ -98,6 +53,21 @@ def check_rows(states: dict[str, SourceState], tables: list[str], failed: dict[s
     for name, rules in TABLE_RULES.items():
         rows += [("tabelle", name, rule, rule not in failed.get(name, set())) for rule in rules if name in tables]
     return sorted(rows)
+
+
+def protection_rows(protection: Protection | None) -> list[Row]:
+    """Rows of `meta.release_protection`: per area level and in all; none for an edition with true values."""
+    if protection is None:
+        return []
+    levels = [(level, cells, withheld) for level, cells, withheld in protection.rows]
+    whole = ("insgesamt", sum(row[1] for row in levels), sum(row[2] for row in levels))
+    relations = ", ".join(f"{kind} {number}" for kind, number in sorted(protection.relations.items()))
+    gap = 0.0 if protection.weight == 0 else 1 - protection.bound / protection.weight
+    facts = (protection.method, protection.weight, protection.bound, round(gap, 6), relations)
+    common = (RULES_VERSION, ATTACKER)
+    return [(*row, None, None, None, None, None, *common, None) for row in levels] + [
+        (*whole, *facts, *common, round(protection.seconds, 1))
+    ]
 
 
 RULES = (

@@ -1,6 +1,6 @@
-"""Make the constructed specimen deliveries: unemployed, children in SGB II, school leavers, by small area.
+"""Make the constructed specimen deliveries: unemployed, children and single parents in SGB II, school leavers.
 
-THE FIGURES MADE HERE ARE CONSTRUCTED. Nobody counted them. Real figures on these three topics for the Stadtteile
+THE FIGURES MADE HERE ARE CONSTRUCTED. Nobody counted them. Real figures on these four topics for the Stadtteile
 and Sozialzentrumsbereiche (SZB) of Kiel could not be obtained, so this script makes deliveries of the shape,
 size and stars such an office would send, calibrated to what is published. Every figure derived from them
 carries the origin "constructed" and must not be quoted as a fact about any place.
@@ -10,16 +10,18 @@ Method
    years follow from the city series in data/raw (INKAR's annual means of unemployed; shares of children from
    reports, press and our reading) and the assumptions below.
    School leavers start at the reported 2,079 of 2014 and move with the residents aged 15 to 17; the share
-   without certificate follows INKAR's values for Kiel.
+   without certificate follows INKAR's values for Kiel. Single parents exist for the two published days only.
 2. Expected value of a Stadtteil = residents of the age group x share of "its" Ortsteil (PATTERN) x a fixed
    effect of the Stadtteil inside its Ortsteil. Ortsteile are not sums of Stadtteile: the published shares
    serve as a pattern only. Ages come from the shipped age file; its years before 2019 count another
-   population (about 2 % larger), which the city totals of the children therefore follow.
+   population (about 2 % larger), which the city totals of the children therefore follow. Single parents
+   follow the constructed children of the same Stadtteil and day.
 3. Noise: an AR(1) term per Stadtteil (mild persistence) times a gamma term with variance OVERDISPERSION/mean.
 4. Largest-remainder rounding to the city total, so Stadtteile add up to SZB and SZB to the city exactly.
 5. Stars as an office would set them: counts of 1 and 2, then secondary stars until no additive line has a
    single star, or stars which all must stand for 1. The city row is never starred. This is cell suppression
-   line by line, not a proof against linear programming over the whole table.
+   line by line, not a proof against linear programming over the whole table. The single parents carry no star:
+   their file stands for an office's own table with true small counts, to be protected before publication.
 
 Deterministic: seeded, standard library only; every run writes the same bytes.
 Usage: python scripts/construct_specimen.py [OUTPUT_DIR]     (default: data/raw of this project)
@@ -36,9 +38,10 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 RAW = PROJECT / "data" / "raw"
-SEED = 2  # the first of 1, 2, 3 ... with which each of the three files holds a star
+SEED = 2  # the first of 1, 2, 3 ... with which each of the three starred files holds a star
 YEARS = range(2014, 2024)
 CERTIFICATES = ("ohne Abschluss", "ESA", "MSA", "FHR", "Abitur")
+SEXES = ("weiblich", "maennlich")
 
 # --- assumptions (ours, not published) ---------------------------------------------------------------------
 YEAR_END_RATIO = 0.95  # unemployed on 31.12. / annual mean, 2014-2020 (2019: 10,009 by the press, undated / 10,556)
@@ -49,6 +52,7 @@ LEAVERS_2014 = 2079  # school leavers 2014, press quoting the city's statistical
 # City shares before tilting, set so that Abitur and FHR come near the 43 % reported by the press for 2014.
 CITY_MIX = {"ESA": 0.22, "MSA": 0.31, "FHR": 0.04, "Abitur": 0.34}
 TILT = {"ohne Abschluss": 0.6, "ESA": 0.35, "MSA": 0.05, "FHR": -0.1, "Abitur": -0.45}  # exponent of child poverty
+MEN_AMONG_SINGLE_PARENTS = 0.08
 SPREAD_IN_ORTSTEIL = 0.4  # log standard deviation of Stadtteile that share one Ortsteil
 AR_SD, AR_RHO = 0.06, 0.7
 OVERDISPERSION = 1.5  # 1 would be Poisson
@@ -267,7 +271,7 @@ def starred_text(table: dict[str, Counts], parent: dict[int, int], columns: bool
     return {c: "*" if c in hidden else str(v) for c, v in values.items()}
 
 
-# --- the three topics ----------------------------------------------------------------------------------------
+# --- the four topics ----------------------------------------------------------------------------------------
 def unemployed(population: dict, parent: dict[int, int]) -> dict[int, dict[str, Counts]]:
     """Unemployed by year."""
     rng = random.Random(f"{SEED} arbeitslose")
@@ -288,6 +292,21 @@ def children(population: dict, parent: dict[int, int]) -> dict[int, dict[str, Co
     expected = {y: {s: u15[y][s] * pattern[min(max(y, 2021), 2022)][s] * effect[s] for s in PATTERN} for y in YEARS}
     drawn = noisy(rng, expected)
     return {y: {"Anzahl": roll_up(spread(city[y], drawn[y], u15[y]), parent)} for y in YEARS}
+
+
+def single_parents(kids: dict[int, dict[str, Counts]], parent: dict[int, int]) -> dict[int, dict[str, Counts]]:
+    """Single parents in SGB II by year and sex, in proportion to the children in SGB II; true counts, no stars."""
+    rng = random.Random(f"{SEED} alleinerziehende")
+    city = published("Alleinerziehende im SGB II")
+    children_of = {y: {s: kids[y]["Anzahl"]["Stadtteil", s] for s in PATTERN} for y in city}
+    ratio = {y: n / sum(children_of[y].values()) for y, n in city.items()}
+    drawn = noisy(rng, {y: {s: n * ratio[y] for s, n in children_of[y].items()} for y in city})
+    both = {y: spread(city[y], drawn[y]) for y in city}
+    drawn = noisy(rng, {y: {s: n * MEN_AMONG_SINGLE_PARENTS for s, n in both[y].items()} for y in city})
+    men = {y: spread(round(city[y] * MEN_AMONG_SINGLE_PARENTS), drawn[y], both[y]) for y in city}
+    women = {y: {s: both[y][s] - men[y][s] for s in PATTERN} for y in city}
+    columns = {"insgesamt": both, "weiblich": women, "maennlich": men}
+    return {y: {c: roll_up(counts[y], parent) for c, counts in columns.items()} for y in city}
 
 
 def school_leavers(population: dict, parent: dict[int, int]) -> dict[int, dict[str, Counts]]:
@@ -333,7 +352,7 @@ def write(path: Path, header: list[str], lines: list[list[str]]) -> None:
 
 
 def main(output: Path) -> None:
-    """Write the three deliveries below the output folder."""
+    """Write the four deliveries below the output folder."""
     names, parent = read_areas()
     population = read_population()
     newest_first = sorted(YEARS, reverse=True)
@@ -345,11 +364,22 @@ def main(output: Path) -> None:
         ["Merkmal", "Ebene", "Nummer", "Gebiet", *(f"31.12.{y}" for y in newest_first)],
         [["Arbeitslose (konstruiert)", *key[a], *(cells[y][a, "Anzahl"] for y in newest_first)] for a in names],
     )
-    cells = {y: starred_text(t, parent) for y, t in children(population, parent).items()}
+    kids = children(population, parent)
+    cells = {y: starred_text(t, parent) for y, t in kids.items()}
     write(
         output / "specimen_kinder_sgb2" / "konstruiert_kinder_sgb2.csv",
         ["Stichtag", "Ebene", "Nummer", "Gebiet", "Kinder unter 15 Jahren in SGB II"],
         [[f"31.12.{y}", *key[a], cells[y][a, "Anzahl"]] for y in newest_first for a in names],
+    )
+    true_counts = single_parents(kids, parent)
+    write(
+        output / "specimen_alleinerziehende" / "konstruiert_alleinerziehende.csv",
+        ["Stichtag", "Ebene", "Nummer", "Gebiet", "insgesamt", *SEXES],
+        [
+            [f"31.12.{y}", *key[a], *(str(true_counts[y][c][a]) for c in ("insgesamt", *SEXES))]
+            for y in sorted(true_counts, reverse=True)
+            for a in names
+        ],
     )
     cells = {y: starred_text(t, parent, columns=True) for y, t in school_leavers(population, parent).items()}
     write(

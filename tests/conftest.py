@@ -13,6 +13,7 @@ import pytest
 from pipelines import lock
 from pipelines.exit_codes import EXIT_OK
 from pipelines.init import create_project
+from pipelines.ledger import KEY_VARIABLE
 from pipelines.night import Night
 from pipelines.progress import Voice
 
@@ -32,6 +33,12 @@ class Quiet(Voice):
         self.lines.append(text)
 
     warn = error = say
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _key_of_the_ledger(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test writes into the home folder of whoever runs it."""
+    os.environ[KEY_VARIABLE] = str(tmp_path_factory.mktemp("schluessel") / "ledger.key")
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def build_edition(
         models: the marts as declared.
         observation: Parquet file with the columns of `mart.observation`.
         target: file to write.
-        meta: rows for `meta.delivery` and `meta.check_result`.
+        meta: rows of tables of schema meta by name; tables without are empty.
         release_id: id under which this edition will be known, for `meta.release`.
         commit: version of the program, for `meta.release`.
 
@@ -88,7 +88,10 @@ def build_edition(
             ],
             "data_dictionary": list(dictionary(models)),
         }
-        for name, rows in {**meta, **fixed}.items():
+        empty: dict[str, Sequence[tuple[Any, ...]]] = {
+            m.mart.id: () for m in models.of_schema("meta") if m.mart.id != "release"
+        }
+        for name, rows in {**empty, **meta, **fixed}.items():
             _fill(con, models, name, _judged(rows, edition) if name == "check_result" else rows)
         edition.content_hash = _content_hash(con, models, Path(scratch))
         _fill(con, models, "release", [(release_id, edition.content_hash, commit, models.project.rules)])

@@ -19,7 +19,16 @@ from schemas.codes import CODE_LISTS, Code, label, sign
 from schemas.documents import Mart
 
 BOM = "\ufeff"
-TABLES = {"indicator_value": "daten/indikatorwerte", "area": "gebiete/gebiete", "indicator": "daten/indikatoren"}
+TABLES = {
+    "indicator_value": "daten/indikatorwerte",
+    "indicator": "daten/indikatoren",
+    "observation": "daten/beobachtungen",
+    "measure": "daten/kennzahlen",
+    "measure_part": "daten/kennzahlen_summen",
+    "category": "schluessel/auspraegungen",
+    "area": "gebiete/gebiete",
+    "membership": "gebiete/zuordnung",
+}
 """Tables that are given out as files, with the file name without its ending."""
 
 

@@ -6,7 +6,7 @@ import datetime as dt
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from pipelines.files import TEMPORARY, point_link, read_json, sha256_file, sync_
 from pipelines.gate import CHECKSUMS, POINTER, damaged_release
 from pipelines.marts.edition import Edition
 from pipelines.marts.models import Models
-from pipelines.paths import Paths
+from pipelines.paths import ReleasePlaces
 from pipelines.release.datapackage import write_datapackage
 from pipelines.release.feed import write_feed
 
@@ -32,7 +32,7 @@ class Publication:
     new: bool
 
 
-def next_release_id(paths: Paths, now: dt.datetime, earlier: Iterable[str] = ()) -> str:
+def next_release_id(paths: ReleasePlaces, now: dt.datetime, earlier: Iterable[str] = ()) -> str:
     """UTC time and a counter that only grows, e.g. 20261121T031500Z-0042.
 
     Args:
@@ -44,7 +44,7 @@ def next_release_id(paths: Paths, now: dt.datetime, earlier: Iterable[str] = ())
     return f"{now.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{max(map(_counter, names), default=0) + 1:04d}"
 
 
-def published(paths: Paths) -> Publication | None:
+def published(paths: ReleasePlaces) -> Publication | None:
     """The release that `current` names, if it is whole."""
     if not paths.current.is_symlink() or damaged_release(paths.current) is not None:
         return None
@@ -52,16 +52,24 @@ def published(paths: Paths) -> Publication | None:
     return Publication(package["id"], package["contentHash"].removeprefix("sha256:"), False) if package else None
 
 
-def publish(models: Models, edition: Edition, release_id: str, created: dt.datetime) -> Publication:
+def publish(
+    paths: ReleasePlaces,
+    models: Models,
+    edition: Edition,
+    release_id: str,
+    created: dt.datetime,
+    may_go: Callable[[Path], None],
+) -> Publication:
     """Publish an edition unless the release in force already has this content.
 
     Args:
-        models: the marts as declared.
+        paths: where releases lie; nothing else can be reached from here.
+        models: the marts as declared, without a project folder (`Models.declared`).
         edition: the public edition, built under this release id; its file is moved away.
         release_id: name of the new folder.
         created: moment of the release, as written into its files.
+        may_go: looks at the finished folder and raises if it must not be published; it may add its own report.
     """
-    paths = models.project.paths
     settle_pending(paths)
     before = published(paths)
     if before is not None and before.content_hash == edition.content_hash:
@@ -74,6 +82,11 @@ def publish(models: Models, edition: Edition, release_id: str, created: dt.datet
     shutil.move(edition.file, folder / DATABASE)
     write_feed(folder, folder / DATABASE, models, created)
     write_datapackage(folder, models, release_id, edition.content_hash, created)
+    try:
+        may_go(folder)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
     _checksums(folder)
     sync_tree(folder)
     write_text(paths.releases / PENDING, release_id)
@@ -84,14 +97,14 @@ def publish(models: Models, edition: Edition, release_id: str, created: dt.datet
     return Publication(release_id, edition.content_hash, True)
 
 
-def point_current(paths: Paths, release_id: str) -> None:
+def point_current(paths: ReleasePlaces, release_id: str) -> None:
     """Put a release in force: one atomic swap; the public marts and aktuell.txt follow."""
     point_link(paths.current, release_id)
     point_link(paths.public_mart, os.path.relpath(paths.current / DATABASE, paths.public_mart.parent))
     write_text(paths.releases / POINTER, f"{release_id}\n")
 
 
-def settle_pending(paths: Paths) -> None:
+def settle_pending(paths: ReleasePlaces) -> None:
     """After a crash between folder and link: a folder that never came into force is removed."""
     note = paths.releases / PENDING
     try:
@@ -107,7 +120,7 @@ def settle_pending(paths: Paths) -> None:
     note.unlink()
 
 
-def retire(paths: Paths, keep: int) -> list[str]:
+def retire(paths: ReleasePlaces, keep: int) -> list[str]:
     """Remove the oldest releases beyond `keep`; the one in force always stays. Returns the removed ids."""
     in_force = os.readlink(paths.current) if paths.current.is_symlink() else None
     folders = sorted(_folders(paths), key=lambda path: _counter(path.name))
@@ -124,7 +137,7 @@ def _counter(release_id: str) -> int:
     return int(match[1]) if match else 0
 
 
-def _folders(paths: Paths) -> list[Path]:
+def _folders(paths: ReleasePlaces) -> list[Path]:
     if not paths.releases.is_dir():
         return []
     return [p for p in paths.releases.iterdir() if p.is_dir() and not p.is_symlink() and _ID.match(p.name)]

@@ -1,0 +1,1 @@
+"""Attacks what is printed or released: which withheld numbers can a reader work out?"""

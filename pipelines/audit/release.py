@@ -1,0 +1,286 @@
+"""The audit of a release: an attacker who reads the very files that are to be published, and nothing else.
+
+Every file is parsed back from disk; relations come from the public tables; everything ever published before counts.
+Fails closed: what cannot be read, solved or explained is a leak.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pipelines.audit.facts import (
+    REMAINDER,
+    Earlier,
+    Facts,
+    Key,
+    Leak,
+    Need,
+    Public,
+    Reader,
+    Unreadable,
+    load_public,
+)
+from pipelines.audit.public_relations import Template, all_templates, remainder
+from pipelines.audit.release_attack import Proof, prove
+from pipelines.audit.release_discovery import discover
+from pipelines.audit.release_files import DATABASE, check_containers, check_keys, check_names, read_files
+from pipelines.audit.release_rebuild import check_codes, check_objects, check_reproduction, public_levels
+from pipelines.audit.release_tokens import check_tokens
+from pipelines.audit.release_union import NOW, Builder, State, Union, states_of
+from pipelines.marts.models import Models
+
+__all__ = ["Audit", "Earlier", "Key", "Leak", "Need", "audit_release", "remainder"]
+
+EXACT = 1e-6
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Outcome of an audit.
+
+    Args:
+        leaks: what must not be published; empty: safe against this attacker.
+        cells: cells of the public observation.
+        withheld: those without a value for confidentiality.
+        exact_but_large: withheld cells that can be recomputed and are not small (secondary stars): no leak.
+        relations: kind -> number of relations attacked.
+        intervals: per withheld cell the smallest and largest possible value (stays inside).
+        seconds: wall time.
+    """
+
+    leaks: list[Leak]
+    cells: int
+    withheld: int
+    exact_but_large: int
+    relations: dict[str, int]
+    intervals: dict[Key, tuple[float, float]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def audit_release(
+    folder: Path, models: Models | None, *, earlier: Earlier | None = None, needs: list[Need] | None = None
+) -> Audit:
+    """Attack a release folder.
+
+    Args:
+        folder: the folder as it is to be published.
+        models: the marts as declared; without them nothing is rebuilt and declarations are taken from the file.
+        earlier: what was ever published before.
+        needs: what inside knowledge asks of cells (they add no relation).
+    """
+    started = time.perf_counter()
+    database = folder / DATABASE
+    leaks: list[Leak] = []
+    try:
+        public = load_public(database)
+    except Unreadable as error:
+        return Audit([_unreadable(error)], 0, 0, 0, {}, {}, time.perf_counter() - started)
+    levels = [e.id for e in models.project.areas.levels] if models is not None else public_levels(public)
+    checks: list[Callable[[], list[Leak]]] = [
+        lambda: check_names(folder, levels),
+        lambda: check_objects(database, models),
+        lambda: check_codes(public, models),
+        lambda: check_keys(folder, models),
+        lambda: check_containers(folder),
+        lambda: check_tokens(folder, models),
+        lambda: check_reproduction(database, public, models) if models is not None else [],
+    ]
+    for check in checks:
+        leaks += _closed(check)
+    reader = Reader(public)
+    leaks += _closed(lambda: _read(folder, public, reader))
+    attacked = _Attacked(public, reader, earlier or Earlier(), needs or [])
+    leaks += _closed(attacked.run)
+    return Audit(
+        list(dict.fromkeys(leaks)),
+        len(public.status),
+        sum(status == "withheld" for status in public.status.values()),
+        attacked.exact_but_large,
+        dict(sorted(attacked.relations.items())),
+        attacked.intervals,
+        time.perf_counter() - started,
+    )
+
+
+def _closed(check: Callable[[], list[Leak]]) -> list[Leak]:
+    """A check that cannot be finished is a leak: nobody knows what it would have found."""
+    try:
+        return check()
+    except Unreadable as error:
+        return [_unreadable(error)]
+    except Exception as error:  # noqa: BLE001 - any file may be damaged in any way; the audit fails closed
+        return [_unreadable(error)]
+
+
+def _unreadable(error: Exception) -> Leak:
+    name = "" if isinstance(error, Unreadable) else f"{type(error).__name__}: "
+    text = "Nicht prüfbar, darum nicht zu veröffentlichen; Veröffentlichung neu bauen."
+    return Leak("widerspruch", f"{name}{error}", text)
+
+
+def _read(folder: Path, public: Public, reader: Reader) -> list[Leak]:
+    """All facts of the folder: DuckDB tables, then every file."""
+    for table in sorted(public.tables):
+        reader.read_table(table, public.rows(table), f"mart.{table}")
+    leaks = read_files(folder, public, reader)
+    reader.delivered_rates()
+    reader.propagate()
+    for key, one, other in reader.facts.conflicts:
+        text = f"Zwei Stellen sagen Verschiedenes: {one} und {other}. Beide aus derselben Tabelle neu schreiben."
+        leaks.append(Leak("widerspruch", public.words(key), text))
+    return leaks + reader.problems
+
+
+class _Attacked:
+    """Relations, system, attack and judgement of one release."""
+
+    def __init__(self, public: Public, reader: Reader, earlier: Earlier, needs: list[Need]) -> None:
+        self.public = public
+        self.facts: Facts = reader.facts
+        self.ratios = reader.ratios
+        self.earlier = earlier
+        self.needs = needs
+        self.relations: Counter[str] = Counter()
+        self.intervals: dict[Key, tuple[float, float]] = {}
+        self.exact_but_large = 0
+
+    def run(self) -> list[Leak]:
+        """Attack, and say what must not be published."""
+        extra = {key for changes in self.earlier.states for key, *_ in changes}
+        templates = all_templates(self.public, self.facts, self.ratios, extra)
+        templates += discover(self.public, self.facts, templates)
+        states = states_of(self.public, self.facts, self.earlier)
+        union = Builder(self.public, self.facts, states).build(templates)
+        self.relations = Counter(relation.kind for relation in union.system.relations)
+        targets = self._targets(union)
+        proof = prove(union, targets)
+        leaks = [self._failed(label, reason) for label, reason in proof.failures]
+        leaks += self._judge(union, proof)
+        leaks += self._judge_past(union, proof, templates, states)
+        return leaks + self._judge_needs(union, proof)
+
+    def _targets(self, union: Union) -> dict[int, float]:
+        """Positions to attack, each with the upper bound that makes it safe."""
+        wanted: dict[int, float] = {}
+        for position in [*union.withheld.values(), *union.past, *union.hidden]:
+            threshold = self._threshold(union.variables[position][0])
+            if threshold is not None:
+                wanted[position] = float(threshold)
+        index = {variable: position for position, variable in enumerate(union.variables)}
+        for need in self.needs:
+            found = _current(union, index, need.cell)
+            if found is not None:
+                wanted[found] = max(wanted.get(found, 0.0), need.need_high)
+        return wanted
+
+    def _threshold(self, key: Key) -> int | None:
+        info = self.public.measures.get(key[0].split(REMAINDER)[-1])
+        return self.public.threshold(key[0]) if info is not None and info.kind == "count" else None
+
+    # ------------------------------------------------------------ judgement
+
+    def _judge(self, union: Union, proof: Proof) -> list[Leak]:
+        leaks = []
+        for key, position in sorted(union.withheld.items()):
+            low, high = float(proof.low[position]), float(proof.high[position])
+            self.intervals[key] = (low, high)
+            threshold = self._threshold(key)
+            if threshold is None:
+                continue
+            if high < threshold:
+                leaks.append(self._leak(key, (low, high), threshold, self._source(key, position, union, proof)))
+            elif high - low <= EXACT:
+                self.exact_but_large += 1
+        for position in union.hidden:
+            key, version = union.variables[position]
+            threshold, low, high = self._threshold(key), float(proof.low[position]), float(proof.high[position])
+            if threshold is not None and low > 0 and high < threshold:
+                source = self._source(key, position, union, proof)
+                leaks.append(self._leak(key, (low, high), threshold, source, hidden=True, now=version == NOW))
+        return leaks
+
+    def _leak(
+        self, key: Key, bounds: tuple[float, float], threshold: int, source: str, hidden: bool = False, now: bool = True
+    ) -> Leak:
+        low, high = bounds
+        what = f"{low:g}" if high - low <= EXACT else f"{low:g} bis {high:g}"
+        kind = "Die nicht veröffentlichte Zahl" if hidden else "Die gesperrte Zahl"
+        when = "" if now else " (in einer früheren Fassung)"
+        text = (
+            f"{kind}{when} lässt sich errechnen: {what}, also unter {threshold} ({source}). "
+            "Weitere Zahlen derselben Summen sperren oder die Stelle, an der sie steht, entfernen."
+        )
+        return Leak("errechenbar", self.public.words(key), text)
+
+    def _source(self, key: Key, position: int, union: Union, proof: Proof) -> str:
+        """By what a cell is known: a place where it stands, or a relation it stands in."""
+        if position in proof.by:
+            return proof.by[position]
+        if key in self.facts.place:
+            return f"steht in {self.facts.place[key]}"
+        labels = [relation.label for relation in union.system.relations if position in relation.cells]
+        return f"aus mehreren Summen, darunter {labels[0]}" if labels else "folgt aus den Regeln"
+
+    def _failed(self, label: str, reason: str) -> Leak:
+        text = (
+            f"Die Veröffentlichung widerspricht sich oder ließ sich nicht prüfen: {reason}. Zahlen und Summen prüfen."
+        )
+        return Leak("widerspruch", label, text)
+
+    def _judge_past(self, union: Union, proof: Proof, templates: list[Template], states: list[State]) -> list[Leak]:
+        """Versions withheld earlier that can be computed now and could not before."""
+        found = {}
+        for position, name in union.past.items():
+            key = union.variables[position][0]
+            threshold = self._threshold(key)
+            if threshold is not None and proof.high[position] < threshold:
+                found[union.variables[position]] = (position, name, threshold)
+        if not found:
+            return []
+        known = _provable_before(self.public, templates, states, found)
+        leaks = []
+        for variable, (position, name, threshold) in found.items():
+            if variable not in known:
+                bounds = float(proof.low[position]), float(proof.high[position])
+                source = f"zusammen mit {name}; {self._source(variable[0], position, union, proof)}"
+                leaks.append(self._leak(variable[0], bounds, threshold, source, now=False))
+        return leaks
+
+    def _judge_needs(self, union: Union, proof: Proof) -> list[Leak]:
+        leaks = []
+        index = {variable: position for position, variable in enumerate(union.variables)}
+        for need in self.needs:
+            position = _current(union, index, need.cell)
+            if position is None:
+                continue  # neither published nor in any relation: nothing can be learned about it
+            low, high = float(proof.low[position]), float(proof.high[position])
+            if high < need.need_high or (need.open and high - low <= EXACT):
+                text = f"Nach außen ist {low:g} bis {high:g} möglich, nötig ist mindestens {need.need_high:g}"
+                text += " und mehr als ein Wert. " if need.open else ". "
+                text += "Weitere Zahlen derselben Summen sperren."
+                leaks.append(Leak("bedarf", self.public.words(need.cell), text))
+        return leaks
+
+
+def _current(union: Union, index: dict[tuple[Key, str], int], key: Key) -> int | None:
+    """Position of a cell as it stands in this release, also if it is hidden or published."""
+    if key in union.withheld:
+        return union.withheld[key]
+    if (key, NOW) in index:
+        return index[key, NOW]
+    return index.get((key, union.now[key])) if key in union.now else None
+
+
+def _provable_before(
+    public: Public, templates: list[Template], states: list[State], wanted: dict[tuple[Key, str], tuple[int, str, int]]
+) -> set[tuple[Key, str]]:
+    """Earlier versions that the earlier releases alone give away: this release does not add to it."""
+    before = Builder(replace(public, status={}), Facts(), [State(NOW), *states[1:]]).build(templates)
+    index = {variable: position for position, variable in enumerate(before.variables)}
+    targets = {index[variable]: float(entry[2]) for variable, entry in wanted.items() if variable in index}
+    proof = prove(before, dict(targets))
+    return {before.variables[position] for position, need in targets.items() if proof.high[position] < need}

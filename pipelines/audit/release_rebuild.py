@@ -1,0 +1,219 @@
+"""The database of a release: only what is declared, and nothing that cannot be worked out from its observation.
+
+Each mart is built again by its own SQL in a fresh session that sees the published observation and the declarations;
+whatever differs was made of something that is not published, e.g. a z-score of true values.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from pipelines.audit.facts import Leak, Public, Unreadable
+from pipelines.audit.release_files import first_difference
+from pipelines.files import quoted
+from pipelines.marts.edition import BrokenMart, build_edition, dictionary
+from pipelines.marts.models import Models
+from schemas.codes import CODE_LISTS
+
+SCHEMAS = {"mart", "api", "meta"}
+_UNKNOWN = "Öffentlich ist eine Liste: in assets/marts erklären oder entfernen."
+_TYPES = {"VARCHAR", "DOUBLE", "BIGINT", "INTEGER", "DATE", "BOOLEAN", "TIMESTAMP"}
+
+
+# ---------------------------------------------------------------- what there is
+
+
+def check_objects(file: Path, models: Models | None) -> list[Leak]:
+    """Schemas, tables, views, macros, columns, types, sequences and comments that are not declared."""
+    leaks = []
+    with duckdb.connect(str(file), read_only=True) as con:
+        for schema, kind, name in con.execute(_OBJECTS).fetchall():
+            known = kind in ("table", "view", "macro") and schema in SCHEMAS
+            if models is not None and known:
+                model = models.all.get(f"{schema}.{name}")
+                known = model is not None and model.mart.kind == kind
+            if not known:
+                leaks.append(Leak("unbekannte_spalte", f"{schema}.{name} ({kind})", _UNKNOWN))
+        columns = con.execute(_COLUMNS).fetchall()
+    for schema, name, column, kind in columns:
+        model = models.all.get(f"{schema}.{name}") if models is not None else None
+        declared = model.columns[column].type if model and column in model.columns else None
+        if (model is not None and declared != kind) or kind not in _TYPES:
+            leaks.append(Leak("unbekannte_spalte", f"{schema}.{name}, Spalte {column} ({kind})", _UNKNOWN))
+    return leaks
+
+
+_OBJECTS = """
+    SELECT schema_name, 'schema' AS kind, schema_name AS name FROM duckdb_schemas()
+    WHERE database_name = current_database() AND schema_name NOT IN ('main', 'mart', 'api', 'meta')
+    UNION ALL SELECT schema_name, 'table', table_name FROM duckdb_tables() WHERE NOT internal
+    UNION ALL SELECT schema_name, 'view', view_name FROM duckdb_views() WHERE NOT internal
+    UNION ALL SELECT DISTINCT schema_name, CASE function_type WHEN 'table_macro' THEN 'macro' ELSE function_type END,
+        function_name FROM duckdb_functions() WHERE NOT internal AND database_name = current_database()
+    UNION ALL SELECT schema_name, 'type', type_name FROM duckdb_types()
+    WHERE NOT internal AND database_name = current_database()
+    UNION ALL SELECT schema_name, 'sequence', sequence_name FROM duckdb_sequences()
+    UNION ALL SELECT schema_name, 'index', index_name FROM duckdb_indexes()
+    ORDER BY ALL
+"""
+_COLUMNS = """
+    SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns()
+    WHERE NOT internal AND database_name = current_database() ORDER BY ALL
+"""
+
+
+def check_codes(public: Public, models: Models | None) -> list[Leak]:
+    """Coded columns hold codes of the lists only, and every withheld figure bears the same sign."""
+    lists = {name: {c.code for c in codes} for name, codes in CODE_LISTS.items()}
+    levels = {e.id for e in models.project.areas.levels} if models is not None else set(public_levels(public))
+    lists |= {"area_level": levels, "level": levels}
+    leaks = []
+    for table, content in public.tables.items():
+        for column in content.column_names:
+            known = lists.get(column.rpartition("__")[2])
+            for code in sorted({str(v) for v in content[column].unique().to_pylist() if v} - known) if known else []:
+                text = f"»{code}« steht in keiner Schlüsselliste und kann verraten, warum eine Zahl fehlt; entfernen."
+                leaks.append(Leak("unbekannter_code", f"mart.{table}, Spalte {column}", text))
+    return leaks + _one_sign(public)
+
+
+def public_levels(public: Public) -> list[str]:
+    """Area levels, as `mart.area` has them."""
+    return sorted({row["level"] for row in public.rows("area")})
+
+
+_SIGNS = {"obs_status": "Q", "conf_status": "C", "is_suppressed": True, "suppression_reason": "confidential"}
+
+
+def _one_sign(public: Public) -> list[Leak]:
+    leaks = []
+    for row in public.rows("observation"):
+        found = {name: row.get(name) for name in _SIGNS}
+        marked = [name for name, sign in _SIGNS.items() if found[name] == sign]
+        if marked and (found != _SIGNS or row["value"] is not None):
+            where = (
+                f"mart.observation, {row['measure_id']}, {row['category']}, {row['area_id']}, {row['reference_date']}"
+            )
+            text = (
+                f"Diese Zahl ist nicht wie die anderen geheimen gekennzeichnet ({', '.join(map(str, found.values()))})."
+            )
+            leaks.append(Leak("unbekannter_code", where, text + " Ein Zeichen für alle verwenden."))
+    return leaks
+
+
+# ---------------------------------------------------------------- whether it follows
+
+
+def check_reproduction(file: Path, public: Public, models: Models) -> list[Leak]:
+    """Build everything again from the published observation; every difference is a leak.
+
+    Raises:
+        Unreadable: the marts cannot be built from this observation.
+    """
+    with tempfile.TemporaryDirectory(prefix="pruefung-") as scratch:
+        observation, target = Path(scratch) / "beobachtung.parquet", Path(scratch) / "nachgebaut.duckdb"
+        meta: dict[str, list[tuple[Any, ...]]] = {}
+        try:
+            with duckdb.connect(str(file), read_only=True) as con:
+                columns = ", ".join(models.all["mart.observation"].columns)
+                con.execute(
+                    f"COPY (SELECT {columns} FROM mart.observation) TO '{quoted(observation)}' (FORMAT parquet)"
+                )
+                meta = {n: con.execute(f"FROM meta.{n}").fetchall() for n in ("delivery", "check_result")}
+                release_id, content, commit, _ = con.execute("FROM meta.release").fetchall()[0]
+            edition = build_edition(models, observation, target, meta, release_id=release_id, commit=commit)
+        except (duckdb.Error, BrokenMart, ValueError, KeyError, IndexError) as error:
+            raise Unreadable(f"{file.name}: lässt sich nicht nachbauen ({error})") from error
+        leaks = _tables(target, public) + _objects(file, target) + _meta(file, models)
+    if not leaks and edition.content_hash != content:
+        text = "Das ist nicht die Prüfsumme dieses Inhalts; eine fremde ließe sich durch Probieren auflösen."
+        leaks.append(Leak("pruefsumme", "meta.release, Spalte content_hash", text))
+    return leaks
+
+
+def _tables(target: Path, public: Public) -> list[Leak]:
+    """Every table of schema mart, row by row and in the same order (an order can tell a hidden value, too)."""
+    leaks = []
+    with duckdb.connect(str(target), read_only=True) as con:
+        names = [
+            r[0] for r in con.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'mart'").fetchall()
+        ]
+        for name in sorted({*names, *public.tables}):
+            if name not in names or name not in public.tables:
+                leaks.append(Leak("nicht_ableitbar", f"mart.{name}", f"Tabelle fehlt oder ist zu viel. {_UNKNOWN}"))
+                continue
+            rebuilt = con.execute(f'SELECT * FROM mart."{name}"').to_arrow_table()
+            difference = first_difference(rebuilt, public.tables[name])
+            if difference:
+                text = "Dieser Inhalt folgt nicht aus der öffentlichen Beobachtung; aus ihr neu bauen."
+                leaks.append(Leak("nicht_ableitbar", f"mart.{name}, {_row(public, name, difference)}", text))
+    return leaks
+
+
+def _row(public: Public, table: str, difference: str) -> str:
+    """A difference with the first columns of its row, which are the key of most tables."""
+    number = difference.rpartition("Zeile ")[2]
+    if not number.isdigit():
+        return difference
+    row = public.tables[table].slice(int(number) - 1, 1).to_pylist()[0]
+    return f"{difference} ({', '.join(str(value) for value in list(row.values())[:5])})"
+
+
+_TEXTS = """
+    SELECT 'Sicht ' || schema_name || '.' || view_name, sql, comment FROM duckdb_views() WHERE NOT internal
+    UNION ALL SELECT 'Makro ' || schema_name || '.' || function_name, macro_definition, comment
+    FROM duckdb_functions() WHERE NOT internal AND database_name = current_database()
+    UNION ALL SELECT 'Parameter ' || schema_name || '.' || function_name, array_to_string(parameters, ','), NULL
+    FROM duckdb_functions() WHERE NOT internal AND database_name = current_database()
+    UNION ALL SELECT 'Tabelle ' || schema_name || '.' || table_name, array_to_string(map_keys(tags), ','), comment
+    FROM duckdb_tables() WHERE NOT internal
+    UNION ALL SELECT 'Spalte ' || schema_name || '.' || table_name || '.' || column_name, column_default, comment
+    FROM duckdb_columns() WHERE NOT internal AND database_name = current_database()
+    UNION ALL SELECT 'Schema ' || schema_name, sql, comment FROM duckdb_schemas()
+    WHERE database_name = current_database()
+    UNION ALL SELECT 'Datenbank', NULL, comment FROM duckdb_databases() WHERE database_name = current_database()
+"""
+
+
+def _objects(file: Path, target: Path) -> list[Leak]:
+    """SQL of views and macros, comments, defaults: the same as declared."""
+    found = []
+    for path in (file, target):
+        with duckdb.connect(str(path), read_only=True) as con:
+            found.append({row[0]: row[1:] for row in con.execute(_TEXTS).fetchall()})
+    ours, rebuilt = found
+    return [
+        Leak("nicht_ableitbar", name, f"SQL oder Kommentar weicht von der Erklärung ab. {_UNKNOWN}")
+        for name in sorted({*ours, *rebuilt})
+        if ours.get(name) != rebuilt.get(name)
+    ]
+
+
+def _meta(file: Path, models: Models) -> list[Leak]:
+    """Rows of schema meta that are declarations: dictionary, lineage, sources of deliveries."""
+    lineage = {(t, c, st, sc) for t, cs in models.lineage.items() for c, pairs in cs.items() for st, sc in pairs}
+    sources = {s.id: (s.title.de, s.publisher, s.address, s.licence, s.origin) for s in models.project.sources.values()}
+    leaks = []
+    with duckdb.connect(str(file), read_only=True) as con:
+        if {tuple(r) for r in con.execute("FROM meta.data_dictionary").fetchall()} != set(dictionary(models)):
+            leaks.append(Leak("nicht_ableitbar", "meta.data_dictionary", "Weicht von den Erklärungen ab; neu bauen."))
+        if {tuple(r) for r in con.execute("FROM meta.column_lineage").fetchall()} != lineage:
+            leaks.append(Leak("nicht_ableitbar", "meta.column_lineage", "Weicht vom SQL ab; neu bauen."))
+        for delivery, source, *told, _, decision in con.execute("FROM meta.delivery").fetchall():
+            named = delivery.rpartition("-")
+            known = named[0] == source and named[2].isdigit() and tuple(told) == sources.get(source)
+            if not known or decision not in ("accepted", "rejected", "retracted"):
+                text = "Angaben zur Lieferung, die nicht erklärt sind; neu bauen."
+                leaks.append(Leak("nicht_ableitbar", f"meta.delivery, {delivery}", text))
+        pattern = "^[a-z][a-z0-9_]*$"
+        sql = "SELECT DISTINCT rule FROM meta.check_result WHERE NOT regexp_matches(rule, ?)"
+        for (rule,) in con.execute(sql, [pattern]).fetchall():
+            leaks.append(Leak("unbekannter_code", f"meta.check_result, {rule}", "Keine Kennung einer Regel."))
+    return leaks
+
+
+__all__ = ["check_codes", "check_objects", "check_reproduction", "public_levels"]

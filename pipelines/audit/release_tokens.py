@@ -1,0 +1,167 @@
+"""Fingerprints: a plain hash of a delivery or of a small count gives it away to whoever tries 0, 1, 2 and so on.
+
+Every run of 32 or more hex digits anywhere in a release must be a checksum of one of its files, its content hash, the
+hash of its rules or the version of its program.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from pipelines.audit.facts import Leak, Unreadable
+from pipelines.audit.release_files import CHECKSUMS, DATABASE, PACKAGE, TEXTS, names_in
+from pipelines.files import sha256_file
+from pipelines.marts.models import Models
+
+_HEX = re.compile(rb"[0-9A-Fa-f]{32,}")
+_ADVICE = "Eine einfache Prüfsumme lässt sich durch Probieren auflösen; entfernen."
+_PACKAGE_KEYS = set(
+    [
+        "$schema",
+        "name",
+        "id",
+        "title",
+        "description",
+        "version",
+        "created",
+        "licenses",
+        "contributors",
+        "sources",
+        "contentHash",
+        "resources",
+    ]
+)
+_RESOURCE_KEYS = set(
+    [
+        "$schema",
+        "name",
+        "path",
+        "format",
+        "mediatype",
+        "bytes",
+        "hash",
+        "type",
+        "encoding",
+        "dialect",
+        "schema",
+        "title",
+        "description",
+    ]
+)
+
+
+def check_tokens(folder: Path, models: Models | None) -> list[Leak]:
+    """Hex tokens that are none of the expected ones, in every text, workbook and column, and in the raw database.
+
+    Raises:
+        Unreadable: a container cannot be opened.
+    """
+    expected = _expected(folder, models)
+    leaks = []
+    for name in names_in(folder):
+        path = folder / name
+        if not path.is_file():
+            continue
+        for part, content in _contents(path, name):
+            leaks += [Leak("pruefsumme", part, f"{token[:12]}…: {_ADVICE}") for token in strange(content, expected)]
+    return leaks + _in_columns(folder / DATABASE, expected) + _release_row(folder, models)
+
+
+def strange(content: bytes, expected: set[bytes]) -> list[str]:
+    """Runs of 32 or more hex digits that are not made of expected ones."""
+    found = []
+    for run in sorted(set(_HEX.findall(content))):
+        rest = run.lower()
+        for known in expected:
+            rest = rest.replace(known, b" ")
+        found += [token.decode() for token in _HEX.findall(rest)]
+    return found
+
+
+def _expected(folder: Path, models: Models | None) -> set[bytes]:
+    known = {sha256_file(folder / name) for name in names_in(folder) if (folder / name).is_file()}
+    try:
+        with duckdb.connect(str(folder / DATABASE), read_only=True) as con:
+            row = con.execute('SELECT content_hash, "commit", rules FROM meta.release').fetchone()
+    except duckdb.Error:
+        row = None
+    if row is not None:
+        content, commit, rules = map(str, row)
+        known |= {token for token, length in ((content, 64), (commit, 40), (rules, 64)) if len(token) == length}
+    if models is not None:
+        known.add(models.project.rules)
+    return {token.encode() for token in known}
+
+
+def _contents(path: Path, name: str) -> list[tuple[str, bytes]]:
+    """Parts of a file whose bytes can hold text: the file itself, or the parts of a workbook."""
+    if path.suffix != ".xlsx":
+        return [(name, path.read_bytes())] if path.suffix in (*TEXTS, ".parquet", ".duckdb") else []
+    try:
+        with zipfile.ZipFile(path) as book:
+            return [(f"{name}, {part}", book.read(part)) for part in book.namelist()]
+    except zipfile.BadZipFile as error:
+        raise Unreadable(f"{name}: {error}") from error
+
+
+def _in_columns(file: Path, expected: set[bytes]) -> list[Leak]:
+    """Text columns of every table: in the file itself they may be compressed."""
+    leaks = []
+    with duckdb.connect(str(file), read_only=True) as con:
+        columns = con.execute(
+            "SELECT schema_name, table_name, column_name FROM duckdb_columns() c JOIN duckdb_tables() t "
+            "USING (schema_name, table_name) WHERE c.data_type LIKE '%VARCHAR%' OR c.data_type = 'BLOB' ORDER BY ALL"
+        ).fetchall()
+        for schema, table, column in columns:
+            rows = con.execute(
+                f'SELECT DISTINCT CAST("{column}" AS VARCHAR) FROM "{schema}"."{table}" '
+                f"WHERE regexp_matches(CAST(\"{column}\" AS VARCHAR), '[0-9A-Fa-f]{{32,}}')"
+            ).fetchall()
+            for token in strange("\n".join(row[0] for row in rows).encode(), expected):
+                leaks.append(Leak("pruefsumme", f"{schema}.{table}, Spalte {column}", f"{token[:12]}…: {_ADVICE}"))
+    return leaks
+
+
+def _release_row(folder: Path, models: Models | None) -> list[Leak]:
+    """The fingerprints a release may name are what they claim to be: digests, commit and rules, one row."""
+    leaks = []
+    with duckdb.connect(str(folder / DATABASE), read_only=True) as con:
+        rows = con.execute("SELECT * FROM meta.release").fetchall()
+    row = [str(value) for value in rows[0]] if rows else []
+    forms = [r"\d{8}T\d{6}Z-\d{4,}", r"[0-9a-f]{64}", r"[0-9a-f]{40}|unbekannt", r"[0-9a-f]{64}"]
+    if len(rows) != 1 or len(row) != len(forms):
+        leaks.append(Leak("unbekannte_spalte", "meta.release", "Erwartet wird genau eine Zeile mit vier Angaben."))
+    elif models is not None and row[3] != models.project.rules:
+        leaks.append(Leak("pruefsumme", "meta.release, Spalte rules", f"Nicht die der Beschreibungen. {_ADVICE}"))
+    return leaks + _package(folder, row[1] if len(row) == len(forms) else "")
+
+
+def _package(folder: Path, content_hash: str) -> list[Leak]:
+    """The table of contents: known keys only, and the hash of each file is that file's."""
+    path = folder / PACKAGE
+    if not path.exists():
+        return []
+    try:
+        package: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Unreadable(f"{PACKAGE}: {error}") from error
+    strangers = [(PACKAGE, key) for key in package if key not in _PACKAGE_KEYS]
+    leaks = []
+    if package.get("contentHash") != f"sha256:{content_hash}":
+        leaks.append(Leak("pruefsumme", f"{PACKAGE}, contentHash", f"Nicht die Prüfsumme des Inhalts. {_ADVICE}"))
+    for resource in package.get("resources", []):
+        file = folder / str(resource.get("path"))
+        strangers += [(f"{PACKAGE}, {resource.get('path')}", key) for key in resource if key not in _RESOURCE_KEYS]
+        if not file.is_file() or resource.get("hash") != f"sha256:{sha256_file(file)}":
+            leaks.append(Leak("pruefsumme", f"{PACKAGE}, {resource.get('path')}", f"Nicht die der Datei. {_ADVICE}"))
+    text = "Diese Angabe gehört nicht in das Datenpaket; entfernen."
+    return leaks + [Leak("unbekannte_spalte", f"{where}, {key}", text) for where, key in strangers]
+
+
+__all__ = ["CHECKSUMS", "check_tokens", "strange"]

@@ -1,0 +1,144 @@
+"""The last look before a publication: the finished files are attacked, and what is published is noted first."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pipelines.audit.facts import Change, Earlier
+from pipelines.audit.facts import Key as TextKey
+from pipelines.audit.facts import Need as AuditNeed
+from pipelines.audit.release import Audit, audit_release
+from pipelines.disclosure.cells import Key
+from pipelines.disclosure.protection import ATTACKER, RULES_VERSION, Need
+from pipelines.files import write_text
+from pipelines.ledger import ABSENT, CellLedger, Entry
+from pipelines.marts.models import Models
+from pipelines.paths import Paths
+from schemas.documents import LostKey
+
+REPORT = "katalog/geheimhaltungspruefung_de.csv"
+"""In the release: what was attacked, with how many relations, and what was found (nothing)."""
+INTERNAL_REPORT = "geheimhaltungspruefung.csv"
+SHOWN = 10
+
+
+class Unsafe(Exception):
+    """The release would give something away; places and what to do, no values that are not in it anyway."""
+
+    def __init__(self, audit: Audit, report: str) -> None:
+        """Name the first findings and where all stand."""
+        self.audit = audit
+        found = [f"{leak.where}: {leak.what}" for leak in audit.leaks]
+        more = f"\n  … und {len(found) - SHOWN} weitere" if len(found) > SHOWN else ""
+        super().__init__(
+            f"Nichts veröffentlicht: der Angriff auf die fertigen Dateien hatte {len(found)}-mal Erfolg.\n  "
+            + "\n  ".join(found[:SHOWN])
+            + more
+            + f"\n  (alle: {report})"
+        )
+
+
+def clear(folder: Path, models: Models, ledger: CellLedger, entries: Mapping[Key, Entry], needs: list[Need]) -> Audit:
+    """Attack a finished release folder; write what was found beside it (inside) and into it (that it is safe).
+
+    Args:
+        folder: the folder, complete but for its checksums.
+        models: the marts as declared.
+        ledger: earlier publications.
+        entries: what this one publishes and withholds.
+        needs: what must hold for confidential figures.
+
+    Raises:
+        Unsafe: something can be worked out.
+    """
+    paths = models.project.paths
+    audit = audit_release(folder, models, earlier=earlier_of(ledger, entries), needs=audit_needs(needs))
+    _write_internal(paths, audit)
+    if audit.leaks:
+        raise Unsafe(audit, paths.relative(paths.internal / INTERNAL_REPORT))
+    write_text(folder / REPORT, "\ufeff" + _public_report(audit))
+    return audit
+
+
+def earlier_of(ledger: CellLedger, entries: Mapping[Key, Entry]) -> Earlier:
+    """The ledger as the audit reads it; marks of a lost key can't be compared and count as unknown."""
+
+    def mark(entry: Entry) -> str | None:
+        return None if entry.key_id in ledger.lost else entry.mark
+
+    states: list[list[Change]] = [
+        [(text_key(key), entry.value, mark(entry)) for key, entry in changed.items() if entry.status != ABSENT]
+        for _, changed in ledger.releases
+    ]
+    marks = {text_key(key): mark(entry) for key, entry in entries.items() if entry.mark}
+    return Earlier(states, marks, [release_id for release_id, _ in ledger.releases])
+
+
+def earlier_of_release(paths: Paths, lost: Iterable[LostKey], release_id: str) -> Earlier:
+    """The same for a release that is already noted: what came before it, and the marks it was noted with.
+
+    Raises:
+        KeyProblem: see `CellLedger.open`.
+    """
+    ledger = CellLedger.open(paths, lost)
+    names = [name for name, _ in ledger.releases]
+    if release_id not in names:
+        return earlier_of(ledger, {})
+    until = names.index(release_id)
+    current: dict[Key, Entry] = {}
+    for _, changed in ledger.releases[: until + 1]:
+        current |= changed
+    ledger.releases = ledger.releases[:until]
+    return earlier_of(ledger, current)
+
+
+def audit_needs(needs: list[Need]) -> list[AuditNeed]:
+    """Needs by the audit's keys."""
+    return [AuditNeed(text_key(need.key), need.high if need.high is not None else -math.inf, True) for need in needs]
+
+
+def text_key(key: Key) -> TextKey:
+    """A key with its date as text."""
+    return (*key[:4], key[4].isoformat())
+
+
+def _public_report(audit: Audit) -> str:
+    rows: list[tuple[str, object]] = [
+        ("geprüfte Zahlen", audit.cells),
+        ("gesperrte Zahlen", audit.withheld),
+        ("davon errechenbar oder sicher kleiner als die Schwelle", 0),
+        ("davon errechenbar, aber nicht klein (zusätzlich gesperrte)", audit.exact_but_large),
+        *[(f"angegriffen über: {_KINDS.get(kind, kind)}", number) for kind, number in sorted(audit.relations.items())],
+        ("Angreifer", ATTACKER),
+        ("Fassung der Regeln", RULES_VERSION),
+        ("Dauer in Sekunden", f"{audit.seconds:.1f}".replace(".", ",")),
+    ]
+    return _csv(["Merkmal", "Wert"], rows)
+
+
+_KINDS = {
+    "gebiete": "Gebietssummen",
+    "auspraegungen": "Summen über Ausprägungen",
+    "kennzahlen": "Summen von Kennzahlen",
+    "jahre": "Summen über Jahre",
+    "teil_und_ganzes": "Teil und Ganzes",
+    "entdeckt": "nicht erklärte, in den Zahlen entdeckte Summen",
+    "fruehere": "frühere Veröffentlichungen",
+}
+
+
+def _write_internal(paths: Paths, audit: Audit) -> None:
+    rows = [(leak.kind, leak.where, leak.what) for leak in audit.leaks]
+    write_text(paths.internal / INTERNAL_REPORT, "\ufeff" + _csv(["Art", "Ort", "Befund"], rows))
+
+
+def _csv(header: list[str], rows: list[tuple[str, object]] | list[tuple[str, str, str]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=";", lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return out.getvalue()
