@@ -67,6 +67,9 @@ class AuditedTable(Strict):
     zeros: Literal["published", "hidden"] = Field(
         default="published", description="published: readers know that a star is never zero"
     )
+    absent: Literal["unknown", "zero"] = Field(
+        default="unknown", description="what a row stands for that a sum needs and the table does not have"
+    )
     amounts: bool = Field(default=False, description="amounts with decimals instead of counts")
     stars_only_small: bool = Field(
         default=False, description="readers know that every star is below the threshold (no other cell is withheld)"

@@ -16,12 +16,14 @@ RAW = PROJECT / "data" / "raw"
 AREAS = PROJECT / "assets" / "areas"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 SPECIMEN = {
+    "specimen_alleinerziehende/konstruiert_alleinerziehende.csv",
     "specimen_arbeitslose/konstruiert_arbeitslose.csv",
     "specimen_kinder_sgb2/konstruiert_kinder_sgb2.csv",
     "specimen_schulabgaenge/konstruiert_schulabgaenge.csv",
 }
 YEARS = range(2014, 2024)
 CERTIFICATES = ("ohne Abschluss", "ESA", "MSA", "FHR", "Abitur")
+SEXES = ("weiblich", "maennlich")
 ORIGIN = {"published": "veröffentlicht", "secondary": "Sekundärquelle", "inferred": "eigene Lesart"}
 # Reading of a chart whose numbers lost their order; INKAR's series shows that it crossed these two years.
 CROSSED = {"2018": "2020", "2020": "2018"}
@@ -261,7 +263,7 @@ def test_areas_match_the_figures():
 
 # --- specimen ------------------------------------------------------------------------------------------------
 def specimen() -> dict[tuple[str, int], dict[tuple[str, str], str]]:
-    """Cells as printed, by (column, year) and (Ebene, Nummer)."""
+    """Cells of the starred files as printed, by (column, year) and (Ebene, Nummer)."""
     table: dict = defaultdict(dict)
     for r in raw("specimen_arbeitslose"):
         for year in YEARS:
@@ -275,13 +277,15 @@ def specimen() -> dict[tuple[str, int], dict[tuple[str, str], str]]:
     return table
 
 
+def szb_of_stadtteile() -> dict[str, str]:
+    """Number of the SZB by number of the Stadtteil."""
+    links = read(AREAS / "memberships.csv", ",")
+    return {str(int(r["area_id"][-2:])): r["parent_id"][-1] for r in links if "-ST-" in r["area_id"]}
+
+
 def lines() -> list[tuple[list[str], str]]:
-    """Parts and total, as cells, of every additive line of the specimen."""
-    parent = {
-        str(int(r["area_id"][-2:])): r["parent_id"][-1]
-        for r in read(AREAS / "memberships.csv", ",")
-        if "-ST-" in r["area_id"]
-    }
+    """Parts and total, as cells, of every additive line of the starred specimen."""
+    parent = szb_of_stadtteile()
     result, table = [], specimen()
     for cells in table.values():
         for szb in "123456":
@@ -340,6 +344,47 @@ def test_specimen_city_totals_are_the_published_ones():
             without, leavers = (int(table[c, int(r["Jahr"])]["Stadt", ""]) for c in ("ohne Abschluss", "insgesamt"))
             share = float(r["Schulabgänger ohne Abschluss in Prozent"].replace(",", "."))
             assert 100 * without / leavers == pytest.approx(share, abs=0.03)  # half a person in about 2,000
+
+
+def single_parents() -> dict[tuple[str, str], dict[tuple[str, str], int]]:
+    """Counts of single parents, by (column, day) and (Ebene, Nummer)."""
+    table: dict = defaultdict(dict)
+    for r in raw("specimen_alleinerziehende"):
+        for column in ("insgesamt", *SEXES):
+            table[column, r["Stichtag"]][r["Ebene"], r["Nummer"]] = int(r[column])
+    return table
+
+
+def test_single_parents_add_up():
+    table, parent = single_parents(), szb_of_stadtteile()
+    assert {column for column, _ in table} == {"insgesamt", *SEXES}
+    for (column, date), cells in table.items():
+        assert len(cells) == 37
+        for szb in "123456":
+            members = [s for s in parent if parent[s] == szb]
+            assert sum(cells["Stadtteil", s] for s in members) == cells["Sozialzentrumsbereich", szb]
+        assert sum(cells["Sozialzentrumsbereich", szb] for szb in "123456") == cells["Stadt", ""]
+        if column == "insgesamt":
+            assert all(n == sum(table[sex, date][area] for sex in SEXES) for area, n in cells.items())
+
+
+def test_single_parents_of_the_city_are_the_published_ones():
+    published = {r["Stichtag"]: int(r["Anzahl"]) for r in raw("sozialbericht_stadt") if "Alleinerz" in r["Merkmal"]}
+    table = single_parents()
+    assert {d: cells["Stadt", ""] for (c, d), cells in table.items() if c == "insgesamt"} == published
+    assert sorted(published) == ["31.12.2021", "31.12.2022"]
+    for date, total in published.items():
+        assert table["maennlich", date]["Stadt", ""] == round(0.08 * total)
+
+
+def test_single_parents_hold_true_small_counts():
+    for (column, date), cells in single_parents().items():
+        counts = [n for (level, _), n in cells.items() if level == "Stadtteil"]
+        if column == "maennlich":
+            assert {0, 1, 2} <= set(counts), date
+            assert sum(n in (1, 2) for n in counts) >= 5, date
+    assert min(n for cells in single_parents().values() for n in cells.values()) == 0
+    assert "*" not in (RAW / "specimen_alleinerziehende" / "konstruiert_alleinerziehende.csv").read_text("utf-8")
 
 
 def test_specimen_szb_totals_stay_usable():

@@ -183,7 +183,7 @@ def load_public(file: Path) -> Public:
                 r[0]
                 for r in con.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'mart'").fetchall()
             ]
-            tables = {name: con.execute(f'SELECT * FROM mart."{name}"').to_arrow_table() for name in names}
+            tables = {name: con.sql(f'SELECT * FROM mart."{name}"').to_arrow_table() for name in names}
     except duckdb.Error as error:
         raise Unreadable(f"{file.name}: {error}") from error
     public = Public(tables)

@@ -254,17 +254,8 @@ def check_keys(folder: Path, models: Models | None) -> list[Leak]:
     path = folder / CATALOGUE[0]
     if models is not None and path.exists():
         rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig")), delimiter=";"))
-        known = [
-            "quelle",
-            "titel",
-            "beschreibung",
-            "herausgeber",
-            "fundstelle",
-            "lizenz",
-            "datenherkunft",
-            "uebernommen_aus",
-            "seite",
-        ]
+        known = ["quelle", "titel", "beschreibung", "herausgeber", "fundstelle", "lizenz", "datenherkunft"]
+        known += ["uebernommen_aus", "seite"]
         strangers = [row[0] for row in rows[1:] if row[0] not in models.project.sources]
         if rows[0] != known or strangers:
             leaks.append(Leak("unbekannte_spalte", CATALOGUE[0], "Spalten oder Quellen, die nicht erklärt sind."))

@@ -146,7 +146,7 @@ def _tables(target: Path, public: Public) -> list[Leak]:
             if name not in names or name not in public.tables:
                 leaks.append(Leak("nicht_ableitbar", f"mart.{name}", f"Tabelle fehlt oder ist zu viel. {_UNKNOWN}"))
                 continue
-            rebuilt = con.execute(f'SELECT * FROM mart."{name}"').to_arrow_table()
+            rebuilt = con.sql(f'SELECT * FROM mart."{name}"').to_arrow_table()
             difference = first_difference(rebuilt, public.tables[name])
             if difference:
                 text = "Dieser Inhalt folgt nicht aus der öffentlichen Beobachtung; aus ihr neu bauen."

@@ -21,39 +21,35 @@ from pipelines.marts.models import Models
 
 _HEX = re.compile(rb"[0-9A-Fa-f]{32,}")
 _ADVICE = "Eine einfache Prüfsumme lässt sich durch Probieren auflösen; entfernen."
-_PACKAGE_KEYS = set(
-    [
-        "$schema",
-        "name",
-        "id",
-        "title",
-        "description",
-        "version",
-        "created",
-        "licenses",
-        "contributors",
-        "sources",
-        "contentHash",
-        "resources",
-    ]
-)
-_RESOURCE_KEYS = set(
-    [
-        "$schema",
-        "name",
-        "path",
-        "format",
-        "mediatype",
-        "bytes",
-        "hash",
-        "type",
-        "encoding",
-        "dialect",
-        "schema",
-        "title",
-        "description",
-    ]
-)
+_PACKAGE_KEYS = {
+    "$schema",
+    "name",
+    "id",
+    "title",
+    "description",
+    "version",
+    "created",
+    "licenses",
+    "contributors",
+    "sources",
+    "contentHash",
+    "resources",
+}
+_RESOURCE_KEYS = {
+    "$schema",
+    "name",
+    "path",
+    "format",
+    "mediatype",
+    "bytes",
+    "hash",
+    "type",
+    "encoding",
+    "dialect",
+    "schema",
+    "title",
+    "description",
+}
 
 
 def check_tokens(folder: Path, models: Models | None) -> list[Leak]:
@@ -68,20 +64,33 @@ def check_tokens(folder: Path, models: Models | None) -> list[Leak]:
         path = folder / name
         if not path.is_file():
             continue
+        binary = path.suffix in (".duckdb", ".parquet")
         for part, content in _contents(path, name):
-            leaks += [Leak("pruefsumme", part, f"{token[:12]}…: {_ADVICE}") for token in strange(content, expected)]
+            found = strange(content, expected, binary=binary)
+            leaks += [Leak("pruefsumme", part, f"{token[:12]}…: {_ADVICE}") for token in found]
     return leaks + _in_columns(folder / DATABASE, expected) + _release_row(folder, models)
 
 
-def strange(content: bytes, expected: set[bytes]) -> list[str]:
-    """Runs of 32 or more hex digits that are not made of expected ones."""
+def strange(content: bytes, expected: set[bytes], binary: bool = False) -> list[str]:
+    """Runs of 32 or more hex digits that are not made of expected ones.
+
+    Args:
+        content: bytes to look through.
+        expected: tokens that may stand there, in lower case.
+        binary: the bytes of numbers can look like hex digits; then a run counts if it is as mixed as a hash is.
+    """
     found = []
     for run in sorted(set(_HEX.findall(content))):
         rest = run.lower()
         for known in expected:
             rest = rest.replace(known, b" ")
-        found += [token.decode() for token in _HEX.findall(rest)]
+        found += [token.decode() for token in _HEX.findall(rest) if not binary or _mixed(token)]
     return found
+
+
+def _mixed(token: bytes) -> bool:
+    """Of 32 random hex digits about 14 are different, and some are letters."""
+    return len(set(token)) >= 10 and len(set(token) & set(b"abcdef")) >= 2
 
 
 def _expected(folder: Path, models: Models | None) -> set[bytes]:
@@ -89,6 +98,11 @@ def _expected(folder: Path, models: Models | None) -> set[bytes]:
     try:
         with duckdb.connect(str(folder / DATABASE), read_only=True) as con:
             row = con.execute('SELECT content_hash, "commit", rules FROM meta.release').fetchone()
+            if models is None:  # then nobody knows the declared addresses but the file itself
+                addresses = con.execute(
+                    "SELECT DISTINCT address FROM meta.delivery WHERE address LIKE 'http%'"
+                ).fetchall()
+                known |= {t.decode() for (text,) in addresses for t in _HEX.findall(text.encode())}
     except duckdb.Error:
         row = None
     if row is not None:
@@ -96,7 +110,15 @@ def _expected(folder: Path, models: Models | None) -> set[bytes]:
         known |= {token for token, length in ((content, 64), (commit, 40), (rules, 64)) if len(token) == length}
     if models is not None:
         known.add(models.project.rules)
-    return {token.encode() for token in known}
+        known |= _declared(models)
+    return {token.lower().encode() for token in known}
+
+
+def _declared(models: Models) -> set[str]:
+    """Tokens in the public fields of the sources: addresses can hold some."""
+    fields = {"title", "description", "publisher", "licence", "address", "transcribed_from"}
+    texts = [source.model_dump_json(include=fields) for source in models.project.sources.values()]
+    return {token.decode() for token in _HEX.findall("\n".join(texts).encode())}
 
 
 def _contents(path: Path, name: str) -> list[tuple[str, bytes]]:
@@ -123,8 +145,9 @@ def _in_columns(file: Path, expected: set[bytes]) -> list[Leak]:
                 f'SELECT DISTINCT CAST("{column}" AS VARCHAR) FROM "{schema}"."{table}" '
                 f"WHERE regexp_matches(CAST(\"{column}\" AS VARCHAR), '[0-9A-Fa-f]{{32,}}')"
             ).fetchall()
-            for token in strange("\n".join(row[0] for row in rows).encode(), expected):
-                leaks.append(Leak("pruefsumme", f"{schema}.{table}, Spalte {column}", f"{token[:12]}…: {_ADVICE}"))
+            found = strange("\n".join(row[0] for row in rows).encode(), expected)
+            where = f"{schema}.{table}, Spalte {column}"
+            leaks += [Leak("pruefsumme", where, f"{token[:12]}…: {_ADVICE}") for token in found]
     return leaks
 
 

@@ -32,7 +32,7 @@ _STYLE = {"exact_small": "bold red", "small": "red", "exact": "yellow", "open": 
 def tell(verdict: Verdict, voice: Voice) -> None:
     """Say everything: the cells, worst first, then the summary, then what was not looked at."""
     stars = sorted(verdict.stars, key=lambda judged: _ORDER[judged.kind])
-    rests = [judged for judged in verdict.remainders if judged.bad]
+    rests = [judged for judged in verdict.others if judged.bad]
     rows = [*stars, *rests]
     voice.say(heading(verdict))
     for note in verdict.printed.notes:
@@ -75,7 +75,7 @@ def heading(verdict: Verdict) -> str:
     outcome = "sicher gegen Nachrechnen" if verdict.safe else "NICHT SICHER"
     relations = count(len(verdict.puzzle.system.relations), "Rechenbeziehung", "Rechenbeziehungen")
     cells = count(len(verdict.puzzle.cells), "Zelle", "Zellen")
-    return f"{verdict.file}: {outcome} ({cells}, {len(verdict.stars)} davon gesperrt; {relations})"
+    return f"{verdict.file}: {outcome} ({cells}, {number(len(verdict.stars))} davon gesperrt; {relations})"
 
 
 def learned(verdict: Verdict, judged: Judged) -> str:
@@ -129,14 +129,15 @@ def summary(verdict: Verdict) -> list[str]:
         sentences.append(f"{text}; {number(kinds.count('open'))} sind geschützt.")
     else:
         sentences.append(f"Keine der {total} lässt sich errechnen.")
-    rests = sum(judged.bad for judged in verdict.remainders)
-    if rests:
-        which = (
-            "steht ein Rest (Ganzes ohne Teil) fest, der" if rests == 1 else "stehen Reste (Ganzes ohne Teil) fest, die"
-        )
-        sentences.append(
-            f"In {count(rests, 'Zeile', 'Zeilen')} {which} unter {threshold} {'liegt' if rests == 1 else 'liegen'}."
-        )
+    bad = [judged.position in verdict.puzzle.remainders for judged in verdict.others if judged.bad]
+    if any(bad):
+        lies = "der unter" if bad.count(True) == 1 else "die unter"
+        what = "steht ein Rest (Ganzes ohne Teil)" if bad.count(True) == 1 else "stehen Reste (Ganzes ohne Teil)"
+        verb = "liegt" if bad.count(True) == 1 else "liegen"
+        sentences.append(f"In {count(bad.count(True), 'Zeile', 'Zeilen')} {what} fest, {lies} {threshold} {verb}.")
+    if not all(bad):
+        what = count(bad.count(False), "Zahl, die nicht gedruckt ist, liegt", "Zahlen, die nicht gedruckt sind, liegen")
+        sentences.append(f"{what} erkennbar unter {threshold}.")
     if _told_small(verdict):
         what = count(len(verdict.small), "Zahl", "Zahlen")
         sentences.append(f"{what} von 1 bis {threshold - 1} {_is(len(verdict.small))} gar nicht gesperrt.")
@@ -185,7 +186,7 @@ def write_page(verdict: Verdict, path: Path) -> None:
     shortened = len(lines) > PAGE_LINES
     if shortened:
         lines = [entry for entry in lines if any(cell.kind for cell in entry[1])][:PAGE_LINES]
-    ordered = sorted((*verdict.stars, *(j for j in verdict.remainders if j.bad)), key=lambda j: _ORDER[j.kind])
+    ordered = sorted((*verdict.stars, *(j for j in verdict.others if j.bad)), key=lambda j: _ORDER[j.kind])
     text = _template().render(
         verdict=verdict,
         heading=heading(verdict),

@@ -14,9 +14,9 @@ import numpy as np
 
 from pipelines.audit.table_proof import Proofs
 from pipelines.audit.table_reading import Printed, Unusable, read
-from pipelines.audit.table_relations import Puzzle, puzzle
-from pipelines.disclosure.attack import Contradiction, Intervals, SolverFailed, attack, attack_both
-from pipelines.disclosure.system import EXACT, Flags, components
+from pipelines.audit.table_relations import Puzzle, number, puzzle
+from pipelines.disclosure.attack import Contradiction, Intervals, SolverFailed, attack
+from pipelines.disclosure.system import EXACT, components, part
 from pipelines.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from pipelines.intake.failures import shown
 from pipelines.progress import Voice
@@ -27,6 +27,9 @@ EXIT_RECOVERABLE = 4
 
 DESCRIPTION_BYTES = 1024 * 1024
 """Largest description."""
+
+MANY_STARS = 2000
+"""From here on an audit takes long enough to say so."""
 
 _START = """labels: [Stadtteil]            # Spalten, die sagen, worum es in der Zeile geht
 counts: [Männer, Frauen, Insgesamt]   # Spalten mit Fallzahlen
@@ -74,20 +77,20 @@ class Small:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Everything that is to be told about a table."""
+    """Everything that is to be told about a table; `others` are remainders and cells that are not printed."""
 
     file: str
     table: AuditedTable
     printed: Printed
     puzzle: Puzzle
     stars: list[Judged]
-    remainders: list[Judged]
+    others: list[Judged]
     small: list[Small]
 
     @property
     def safe(self) -> bool:
         """Nothing that must not be known can be worked out."""
-        found = any(judged.bad for judged in (*self.stars, *self.remainders))
+        found = any(judged.bad for judged in (*self.stars, *self.others))
         return not (found or (self.small and self.table.small_published == "report"))
 
 
@@ -110,7 +113,11 @@ def audit_table(path: Path, description: Path | None, voice: Voice, html: Path |
         if html is not None:
             _writable(html, path, about)
         table = _described(about, given=description is not None)
-        verdict = judge(shown(path.name), table, read(path, table))
+        printed = read(path, table)
+        stars = sum(cell.kind == "star" for line in printed.lines for cell in line.cells.values())
+        if stars >= MANY_STARS:
+            voice.say(f"{number(stars)} gesperrte Zellen werden nachgerechnet, das dauert …")
+        verdict = judge(shown(path.name), table, printed)
         tell(verdict, voice)
         if html is not None:
             write_page(verdict, html)
@@ -171,7 +178,7 @@ def judge(file: str, table: AuditedTable, printed: Printed) -> Verdict:
         for rest, pair in found.remainders.items()
         if not found.published[list(pair)].all() and _starred(found, pair)
     ]
-    targets = np.array([*stars, *remainders], dtype=np.int64)
+    targets = np.array([*stars, *remainders, *found.absent], dtype=np.int64)
     intervals = _attacked(found, targets)
     proofs = Proofs(found)
     judged = [
@@ -187,14 +194,9 @@ def _starred(found: Puzzle, pair: tuple[int, int]) -> bool:
 
 def _attacked(found: Puzzle, targets: np.ndarray) -> Intervals:
     try:
-        return attack_both(found.system, found.published, targets, _unsettled)
+        return attack(found.system, found.published, targets, integer=True)
     except Contradiction:
         raise Unusable(_contradictions(found, targets)) from None
-
-
-def _unsettled(linear: Intervals) -> Flags:
-    """What is exact already stays so in whole numbers."""
-    return np.asarray(linear.high - linear.low > EXACT)
 
 
 def _contradictions(found: Puzzle, targets: np.ndarray) -> list[str]:
@@ -205,7 +207,8 @@ def _contradictions(found: Puzzle, targets: np.ndarray) -> list[str]:
         if not len(own):
             continue
         try:
-            attack(found.system, found.published, own[:1], integer=True)
+            own_system = part(found.system, group, found.published)
+            attack(own_system, found.published[group], np.searchsorted(group, own[:1]), integer=True)
         except Contradiction:
             stars = [found.cells[cell].place for cell in map(int, group) if cell in found.cells]
             names = ", ".join(f"{found.name(int(cell))}" for cell in own[:4]) + (" …" if len(own) > 4 else "")
@@ -222,15 +225,17 @@ def _judged(found: Puzzle, table: AuditedTable, proofs: Proofs, cell: int, low: 
     small = not table.amounts and 0 < high < table.threshold
     kind: Kind = ("exact_small" if exact else "small") if small else ("exact" if exact else "open")
     remainder = cell in found.remainders
-    if kind == "small":
+    if cell not in found.cells and not remainder:
+        bad = small and low > 0  # nobody withholds it, but a small number is known all the same
+    elif kind == "small":
         bad = not (table.stars_only_small and not remainder)
     elif kind == "exact":
         # a remainder that is known and not small needs no protection; an exact 0 is no person
         bad = not table.secondary_harmless and not remainder and not (high == 0 and not table.amounts)
     else:
         bad = kind == "exact_small"
-    place = found.cells[cell].place if cell in found.cells else ""
-    proof = proofs.of(cell, high) if kind != "open" else ""
+    place = found.cells[cell].place if cell in found.cells else ("" if remainder else "nicht gedruckt")
+    proof = proofs.of(cell, high) if kind != "open" and (bad or cell in found.cells) else ""
     return Judged(cell, found.name(cell), place, low, high, kind, bad, proof)
 
 

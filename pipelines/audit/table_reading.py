@@ -30,6 +30,7 @@ MAX_CELLS = 200_000
 PROBLEMS = 20
 """Problems that are told in full."""
 
+_EMPTY = 'sind leere Zellen gesperrt, unter stars "" ergänzen, wurden sie nicht erhoben, unter missing ""'
 _WORKBOOK_STARTS = (b"PK\x03\x04", b"PK\x05\x06", b"\xd0\xcf\x11\xe0")
 _SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2212": "-"})
 
@@ -188,6 +189,7 @@ class _Reader:
         self.path, self.table, self.source = path, table, printed
         self.header = printed.header
         self.problems: list[str] = []
+        self.rates = [plain_heading(name) for name in table.rate_of]
         self.stars, self.zeros, self.missing = (
             {plain_heading(sign) for sign in signs} for signs in (table.stars, table.zero_signs, table.missing)
         )
@@ -196,7 +198,7 @@ class _Reader:
     def printed(self) -> Printed:
         """Everything, or Unusable."""
         counts, labels = self._columns()
-        wanted = [*counts, *self.table.rate_of]
+        wanted = [*counts, *self.rates]
         lines: list[Line] = []
         bare: list[int] = []
         seen: dict[tuple[str, ...], int] = {}
@@ -210,7 +212,7 @@ class _Reader:
                 raise Unusable([f"{shown(self.path.name)}: mehr als {MAX_CELLS} Zellen; bitte die Tabelle teilen"])
             self._label_problems(row.line, key, labels, seen)
             seen[key] = row.line
-            lines.append(Line(row.line, key, {name: self._cell(row, name) for name in wanted}, row.cells))
+            lines.append(Line(row.line, key, self._cells(row, wanted), row.cells))
         if self.problems:
             raise Unusable(self.problems)
         notes = [f"Ohne Zahlen und darum übergangen: Zeile {_some(bare)}."] if bare else []
@@ -257,6 +259,19 @@ class _Reader:
         sheet = f"Blatt »{shown(self.source.sheet)}«, " if self.source.sheet else ""
         return f"{sheet}Zeile {line}, Spalte {letter} »{shown(self.header[position])}«"
 
+    def _cells(self, row: Row, wanted: list[str]) -> dict[str, Cell]:
+        """All counts and rates of a row; empty cells are one problem together."""
+        empty = []
+        if "" not in self.stars | self.missing | self.zeros:
+            empty = [name for name in wanted if not plain_heading(row.cells[self.header.index(name)])]
+        if len(empty) > 1:
+            start = shown(row.start(), 40)
+            foot = f'Ist »{start}« eine Fußnote, dann table: {{skip: ["{start[:12].strip()}*"]}} angeben; '
+            text = f"{len(empty)} leere Zellen ab hier. {foot}sonst: {_EMPTY}"
+            self.problems.append(self._at(row.line, self.header.index(empty[0]), text))
+            wanted = [name for name in wanted if name not in empty]
+        return {name: self._cell(row, name) for name in wanted}
+
     def _cell(self, row: Row, name: str) -> Cell:
         position = self.header.index(name)
         text, place = plain_heading(row.cells[position]), self._place(row.line, position)
@@ -267,7 +282,7 @@ class _Reader:
         if text in self.zeros:
             return Cell(text, "number", 0.0, 0, place)
         plain = text.translate(_SPACES)
-        rate = name in self.table.rate_of
+        rate = name in self.rates
         match = self.number.fullmatch(plain)
         if match is None:
             self.problems.append(self._at(row.line, position, self._no_number(text)))
@@ -281,7 +296,7 @@ class _Reader:
 
     def _no_number(self, text: str) -> str:
         if not text:
-            return 'leere Zelle; ist sie gesperrt, unter stars "" ergänzen, sonst unter missing ""'
+            return f"leere Zelle; {_EMPTY}"
         if text.translate(_SPACES).startswith("-"):
             return f"»{shown(text)}« ist negativ; Fallzahlen und Beträge sind mindestens 0"
         if (

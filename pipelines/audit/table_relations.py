@@ -56,6 +56,7 @@ class Puzzle:
         keys: labels of each cell; remainders have the labels of their part and a last one of their own.
         cells: the printed cells, by position.
         remainders: position of a remainder: positions of part and whole.
+        absent: positions of cells that a sum needs and the table does not show, remainders apart.
     """
 
     system: System
@@ -63,6 +64,7 @@ class Puzzle:
     keys: list[Key]
     cells: dict[int, Cell]
     remainders: dict[int, tuple[int, int]] = field(default_factory=dict)
+    absent: list[int] = field(default_factory=list)
 
     def name(self, position: int) -> str:
         """A cell for people."""
@@ -80,7 +82,10 @@ def puzzle(printed: Printed, table: AuditedTable) -> Puzzle:
     builder.add_remainders()
     system = builder.system()
     builder.add_rates(system)
-    result = Puzzle(system, ~np.isnan(system.known_low), builder.keys, builder.cells, builder.remainders)
+    published = ~np.isnan(system.known_low)
+    known = {*builder.cells, *builder.remainders}
+    absent = [position for position in map(int, np.flatnonzero(~published)) if position not in known]
+    result = Puzzle(system, published, builder.keys, builder.cells, builder.remainders, absent)
     _must_add_up(result)
     return result
 
@@ -96,6 +101,7 @@ class _Builder:
         self.cells: dict[int, Cell] = {}
         self.relations: list[Relation] = []
         self.remainders: dict[int, tuple[int, int]] = {}
+        self.names: dict[int, str] = {}
         for line in printed.lines:
             for column in printed.counts:
                 self.cells[self._position(line.labels if self.long else (*line.labels, column))] = line.cells[column]
@@ -108,15 +114,17 @@ class _Builder:
         while before < len(self.keys):
             before = len(self.keys)
             for place, dimension in enumerate(self.dimensions):
+                others: dict[str, list[Key]] = {}
+                for key in self.keys:
+                    others.setdefault(key[place], []).append((*key[:place], *key[place + 1 :]))
                 for split in dimension.splits:
-                    self._add_split(place, split, done)
+                    self._add_split(place, split, others, done)
 
-    def _add_split(self, place: int, split: Split, done: set[tuple[int, Split, Key]]) -> None:
-        involved, others = set(split.parts), set()
-        for key in self.keys:
-            if key[place] in involved:
-                others.add((*key[:place], *key[place + 1 :]))
-        for rest in sorted(others):
+    def _add_split(
+        self, place: int, split: Split, others: dict[str, list[Key]], done: set[tuple[int, Split, Key]]
+    ) -> None:
+        """One sum wherever any of its parts is there; `others`: the other labels of the cells with a label here."""
+        for rest in dict.fromkeys(rest for part in split.parts for rest in others.get(part, [])):
             if (place, split, rest) in done:
                 continue
             done.add((place, split, rest))
@@ -139,6 +147,7 @@ class _Builder:
                 mine, its = self.positions[key], self.positions[other]
                 rest = self._position((*key, f"Rest zu {whole}"))
                 self.remainders[rest] = (mine, its)
+                self.names[rest] = " · ".join((*key[:place], f"{whole} ohne {part}", *key[place + 1 :]))
                 label = f"{whole} = {part} + Rest ({' · '.join((*key[:place], *key[place + 1 :]))})"
                 self.relations.append(Relation(label, "teil_und_ganzes", (its, mine, rest), (-1.0, 1.0, 1.0)))
 
@@ -170,10 +179,23 @@ class _Builder:
                 lower[position] = 1
             if cell.kind == "star" and self.table.stars_only_small:
                 upper[position] = self.table.threshold - 1
-        names = [" · ".join(key) for key in self.keys]
+        if self.table.absent == "zero":
+            values[self._left_out()] = 0
+        names = [self.names.get(at, " · ".join(key)) for at, key in enumerate(self.keys)]
         system = System.of_values(names, values, lower=lower, upper=upper, relations=self.relations)
         system.whole[:] = not self.table.amounts
         return system
+
+    def _left_out(self) -> list[int]:
+        """Cells without a row that are no sum in any dimension: some tables have no rows of zeros."""
+        totals = [{split.total for split in dimension.splits} for dimension in self.dimensions]
+        return [
+            position
+            for position, key in enumerate(self.keys)
+            if position not in self.cells
+            and position not in self.remainders
+            and not any(label in total for label, total in zip(key, totals, strict=True))
+        ]
 
     def _position(self, key: Key) -> int:
         if key not in self.positions:
@@ -267,7 +289,8 @@ def _does_not_add_up(found: Puzzle, relation: Relation) -> str:
     where = found.cells[first].place if first in found.cells else found.name(first)
     if relation.kind == "quote":
         numbers = " von ".join(number(float(known[cell])) for cell in relation.cells)
-        return f"{where}: die Quote passt nicht: {relation.label}, gedruckt ist {numbers}"
+        hint = "ist sie anders gerundet, unter ignore nennen statt unter rate_of"
+        return f"{where}: die Quote passt nicht: {relation.label}, gedruckt ist {numbers}; {hint}"
     total = sum(float(known[cell]) for cell in relation.cells[1:])
     return f"{where}: {relation.label}: die Teile ergeben {number(total)}, gedruckt ist {number(float(known[first]))}"
 

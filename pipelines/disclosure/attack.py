@@ -9,7 +9,7 @@ a cell seen at both of its ends needs no question of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,9 +52,10 @@ def attack(system: System, published: Flags, targets: Indexes | None = None, *, 
     fixed = _fixed(system, published)
     wanted = np.zeros(len(system), dtype=bool)
     wanted[asked] = True
+    touching = _touching(system, fixed)
     for cells in components(system, fixed):
         if wanted[cells].any():
-            found = _Component(part(system, cells, fixed), published[cells], integer)
+            found = _Component(_part(system, cells, fixed, touching), published[cells], integer)
             low[cells], high[cells] = found.intervals(np.flatnonzero(wanted[cells]))
     return Intervals(asked, low[asked], high[asked])
 
@@ -79,8 +80,10 @@ def attack_both(
         Contradiction: like `attack`.
         SolverFailed: like `attack`.
     """
+    if matters is None:
+        return attack(system, published, targets, integer=True)  # asks the linear model first by itself
     linear = attack(system, published, targets)
-    flags = np.ones(len(linear.cells), dtype=bool) if matters is None else matters(linear)
+    flags = matters(linear)
     if not flags.any():
         return linear
     whole = attack(system, published, linear.cells[flags], integer=True)
@@ -103,6 +106,21 @@ def violated(system: System, published: Flags) -> list[Relation]:
         if total < relation.low - slack or total > relation.high + slack:
             broken.append(relation)
     return broken
+
+
+def _touching(system: System, fixed: Flags) -> dict[int, list[int]]:
+    """Numbers of the relations of each cell that is not fixed: a part must not look through all relations."""
+    touching: dict[int, list[int]] = {}
+    for number, relation in enumerate(system.relations):
+        for cell in relation.cells:
+            if not fixed[cell]:
+                touching.setdefault(cell, []).append(number)
+    return touching
+
+
+def _part(system: System, cells: Indexes, fixed: Flags, touching: dict[int, list[int]]) -> System:
+    numbers = sorted({number for cell in cells for number in touching.get(int(cell), [])})
+    return part(replace(system, relations=[system.relations[number] for number in numbers]), cells, fixed)
 
 
 def _fixed(system: System, published: Flags) -> Flags:

@@ -35,6 +35,16 @@ VIOLATED = 1e-4
 """Cuts are added if violated by at least this share of their right-hand side."""
 
 
+ATTACKS = 15_000
+"""Attacker programs spent on the relaxation of a large block, about."""
+
+RELAXED_ROUNDS = (15, 100)
+"""Fewest and most rounds of the relaxation of a large block."""
+
+LINK_ROUNDS = 10
+"""Rounds of cuts without attacker between two rounds with one."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """How much work: rounds of the relaxation, integer programs, nodes of each."""
@@ -233,13 +243,19 @@ def solve(state: State, limits: Limits = Limits()) -> tuple[float, bool]:
     return _Search(state, limits).run()
 
 
-def lower_bound(state: State, limits: Limits = Limits(rounds=25)) -> float:
-    """Proven lower bound of the weight of any safe pattern, from the relaxation only."""
+def relax(state: State) -> tuple[float, Floats]:
+    """The relaxation of a large block, with an amount of work that does not grow with its requirements.
+
+    Returns:
+        A proven lower bound of the weight of any safe pattern, and the share (n, 0 to 1) to which the relaxation
+        suppresses each cell: a good guide for the heuristic.
+    """
     if not state.block.free.any():
-        return 0.0
-    search = _Search(state, limits)
+        return 0.0, np.zeros(len(state.block))
+    rounds = min(max(RELAXED_ROUNDS[0], ATTACKS // max(1, len(state.block.needs))), RELAXED_ROUNDS[1])
+    search = _Search(state, Limits(rounds=rounds))
     search.relax()
-    return search.bound
+    return search.bound, search.share
 
 
 class _Search:
@@ -251,7 +267,8 @@ class _Search:
         self.master = Master(self.block)
         self.attacker = Attacker(self.block)
         self.grid = _grid(self.master.weight)
-        self.bound, self.reduced = 0.0, np.zeros(len(self.master.cells))
+        self.bound, self.relaxed = 0.0, 0.0
+        self.share, self.reduced = np.zeros(len(self.block)), np.zeros(len(self.master.cells))
         self.links = _Links(self.block)
 
     def run(self) -> tuple[float, bool]:
@@ -278,16 +295,19 @@ class _Search:
         """Cuts for fractional choices, until none is violated."""
         self.master.add(self.links.required({n.cell for n in self.block.needs if self.attacker.reach(n) > 0}))
         for _ in range(self.limits.rounds):
-            bound, share, self.reduced = self.master.relaxed()
-            self._raise(bound)
-            self.relaxed = bound
-            if self._closed():
+            self._choose()
+            for _ in range(LINK_ROUNDS):
+                if self._closed() or not self.master.add(self.links.violated(self.share)):
+                    break
+                self._choose()
+            if self._closed() or not self.master.add(self._violated(self.share)):
                 return
-            cuts = self.links.violated(share)
-            if not cuts:
-                cuts = self._violated(share)
-            if not self.master.add(cuts):
-                return
+        self._choose()
+
+    def _choose(self) -> None:
+        """Solve the relaxation under the cuts so far."""
+        self.relaxed, self.share, self.reduced = self.master.relaxed()
+        self._raise(self.relaxed)
 
     def _violated(self, share: Floats) -> list[Cut]:
         cuts = []

@@ -13,8 +13,8 @@ a cell again only concerns the requirements whose witness moves it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -185,23 +185,22 @@ def meet(mover: Mover, need: Need, rest: Floats, *, whole: bool = False) -> Witn
     return None
 
 
-def build(block: Block, start: Flags | None = None, order: Iterable[int] | None = None) -> State:
+def build(block: Block, start: Flags | None = None, price: Floats | None = None) -> State:
     """A pattern that meets all needs that can be met, need by need; the others are named in `unmet`.
 
     Args:
         block: cells and needs.
         start: n flags of free cells that are suppressed already.
-        order: numbers of the needs in the order to meet them.
+        price: n; what moving a cell that is not suppressed yet costs, `block.weight` by default.
     """
-    mover = Mover(block)
+    mover = Mover(block if price is None else replace(block, weight=price))
     rest = resting(block, mover)
     pattern = np.zeros(len(block), dtype=bool) if start is None else start.copy()
     mover.price(pattern)
     state = State(block, pattern, [None] * len(block.needs), rest)
     known = _Known(len(block))
     known.see(rest)
-    for number in range(len(block.needs)) if order is None else order:
-        need = block.needs[number]
+    for number, need in enumerate(block.needs):
         witness = known.witness(need) or meet(mover, need, rest)
         if witness is None:
             state.unmet.append(number)
@@ -254,11 +253,16 @@ class _Known:
         return (best,) if need.met_by(best) else None
 
 
-def clean(state: State) -> None:
-    """Publish suppressed cells again, dearest first, as long as all needs stay met (reverse deletion)."""
+def clean(state: State, price: Floats | None = None) -> None:
+    """Publish suppressed cells again, dearest first, as long as all needs stay met (reverse deletion).
+
+    Args:
+        state: changed in place.
+        price: n; order of cells, `block.weight` by default.
+    """
     reached = np.zeros(len(state.block), dtype=bool)
     for cells, numbers, local in parts(state):
-        _Cleaner(local).run()
+        _Cleaner(local).run(local.block.weight if price is None else price[cells])
         put_back(state, cells, numbers, local)
         reached[cells] = True
     state.pattern &= reached  # cells that hang together with no need protect nothing
@@ -307,10 +311,10 @@ class _Cleaner:
         for number, witness in enumerate(state.witnesses):
             self._use(number, witness or ())
 
-    def run(self) -> None:
-        """Try all secondary cells by descending weight."""
+    def run(self, price: Floats) -> None:
+        """Try all secondary cells by descending price (n)."""
         pattern = self.state.pattern
-        order = sorted(np.flatnonzero(pattern).tolist(), key=lambda cell: (-self.block.weight[cell], cell))
+        order = sorted(np.flatnonzero(pattern).tolist(), key=lambda cell: (-price[cell], cell))
         for cell in order:
             # an interval that is shown still is no constant: such a cell stays unknown
             if self.block.low[cell] == self.block.high[cell] and self._gives_away(cell):

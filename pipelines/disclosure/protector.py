@@ -265,8 +265,9 @@ def _protect(block: Block, cache: Cache | None) -> _Found:
     if len(block) <= EXACT_CELLS or _is_tree(block):
         bound, proven = exact.solve(state)
     else:
+        bound, share = exact.relax(state)
+        state, proven = improve.guided(state, share), False
         improve.improve(state)
-        bound, proven = exact.lower_bound(state), False
     weight = state.weight
     _safe(state)
     proven = proven and state.weight <= weight

@@ -1,0 +1,434 @@
+"""What may become public: small counts, small remainders, rates and sums of a constructed town."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from pipelines.disclosure.problem import NotAdditive
+from pipelines.disclosure.protection import CannotProtect
+from pipelines.night import Night
+from pipelines.paths import Paths
+from tests.conftest import run_night
+from tests.test_history import NOW, edit, put, release_locks
+from tests.test_marts import indicator, measure, source
+from tests.town import CITY, MEN, RESIDENTS, WOMEN, deliver, district, planning_area, public, topic, town, write_topic
+
+Figures = dict[tuple[str, str], float | None]
+
+
+def protected(folder: Path) -> Figures:
+    run_night(folder, NOW)
+    return public(folder)
+
+
+def withheld(figures: Figures) -> set[tuple[str, str]]:
+    return {key for key, value in figures.items() if value is None}
+
+
+def explanations(figures: Figures, largest: int = 15) -> list[dict[tuple[str, str], int]]:
+    """Every way to fill the withheld cells of the town with counts from 1 on: the attacker, by trying all of them.
+
+    Independent of the solver: only sums of districts, planning areas and sexes, and whole numbers.
+    """
+    unknown = sorted(withheld(figures))
+    found = []
+    for guess in itertools.product(range(1, largest + 1), repeat=len(unknown)):
+        filled = {k: v for k, v in figures.items() if v is not None} | dict(zip(unknown, guess, strict=True))
+        if fits(filled):
+            found.append(dict(zip(unknown, guess, strict=True)))
+    return found
+
+
+def fits(filled: dict[tuple[str, str], float]) -> bool:
+    areas = [*map(district, range(1, 7)), planning_area(1), planning_area(2), CITY]
+    if any(filled["weiblich", a] + filled["maennlich", a] != filled["insgesamt", a] for a in areas):
+        return False
+    for category in ("weiblich", "maennlich", "insgesamt"):
+        parts = [filled[category, district(n)] for n in range(1, 7)]
+        whole = [filled[category, planning_area(n)] for n in (1, 2)]
+        if [sum(parts[:3]), sum(parts[3:])] != whole or sum(whole) != filled[category, CITY]:
+            return False
+    return True
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return town(tmp_path / "Stadt Süd")
+
+
+# ---------------------------------------------------------------- P1 and the sums around it
+
+
+def test_no_withheld_count_can_be_shown_to_be_small(folder: Path) -> None:
+    deliver(folder)  # women of district 2: 1, men of district 3: 2
+    figures = protected(folder)
+    assert {("weiblich", district(2)), ("maennlich", district(3))} <= withheld(figures)
+    ways = explanations(figures)
+    for key in [("weiblich", district(2)), ("maennlich", district(3))]:
+        assert max(way[key] for way in ways) >= 3, key
+        assert min(way[key] for way in ways) < max(way[key] for way in ways), key
+
+
+def test_starring_only_the_small_ones_would_tell_both(folder: Path) -> None:
+    """Why secondary suppression is needed at all: the same attacker on the same town."""
+    deliver(folder)
+    figures = protected(folder)
+    naive = true_figures(folder) | dict.fromkeys([("weiblich", district(2)), ("maennlich", district(3))])
+    assert len(withheld(figures)) == 4
+    assert explanations(naive) == [{("weiblich", district(2)): 1, ("maennlich", district(3)): 2}]
+
+
+def true_figures(folder: Path) -> Figures:
+    with duckdb.connect(str(Paths.of(folder).internal_mart), read_only=True) as con:
+        rows = con.execute(
+            "SELECT category, area_id, value FROM mart.observation WHERE measure_id = 'hilfen'"
+        ).fetchall()
+    return {(category, area): value for category, area, value in rows}
+
+
+def test_published_figures_are_the_true_ones_and_the_inside_knows_all(folder: Path) -> None:
+    deliver(folder)
+    figures, inside = protected(folder), true_figures(folder)
+    assert None not in inside.values()
+    assert {k: v for k, v in inside.items() if k not in withheld(figures)} == {
+        k: v for k, v in figures.items() if v is not None
+    }
+
+
+def test_a_withheld_figure_has_one_sign_whoever_withholds_it(folder: Path) -> None:
+    edit(folder, lambda s: s.update(symbols={"*": "suppressed"}), topic="hilfen")
+    deliver(folder)
+    path = folder / "data/raw/jugendamt/lieferung.csv"
+    text = path.read_text(encoding="utf-8").replace("Bezirk 6;31.12.2022;8;9;17", "Bezirk 6;31.12.2022;*;*;17")
+    path.write_text(text, encoding="utf-8")
+    run_night(folder, NOW)
+    with duckdb.connect(str(folder / "data/warehouse/sozialraum.duckdb"), read_only=True) as con:
+        signs = con.execute(
+            "SELECT DISTINCT obs_status, conf_status, suppression_reason FROM mart.observation WHERE is_suppressed"
+        ).fetchall()
+        stars = con.execute(
+            "SELECT area_id FROM mart.observation WHERE is_suppressed AND category = 'weiblich'"
+        ).fetchall()
+    assert signs == [("Q", "C", "confidential")]
+    assert {(district(6),), (district(2),)} <= set(stars)
+
+
+def test_star_of_a_source_is_never_filled_though_its_line_would_tell(folder: Path) -> None:
+    """District 6: one star, total and the other sex printed. The office forgot the second star; we do not."""
+    edit(folder, lambda s: s.update(symbols={"*": "suppressed"}), topic="hilfen")
+    deliver(folder)
+    path = folder / "data/raw/jugendamt/lieferung.csv"
+    text = path.read_text(encoding="utf-8").replace("Bezirk 6;31.12.2022;8;9;17", "Bezirk 6;31.12.2022;*;15;17")
+    path.write_text(text, encoding="utf-8")
+    figures = protected(folder)
+    ways = explanations({**figures, ("insgesamt", CITY): figures["insgesamt", CITY]}, largest=20)
+    assert len({way["weiblich", district(6)] for way in ways}) > 1
+    assert max(way["weiblich", district(6)] for way in ways) >= 3
+
+
+def test_public_figures_are_never_withheld(folder: Path) -> None:
+    deliver(folder, residents=[2, 4000, 1, 900, 5000, 1200], women=[1, 1, 0, 9, 30, 8], men=[0, 6, 1, 11, 25, 9])
+    run_night(folder, NOW)
+    assert None not in public(folder, "einwohner").values()
+
+
+def test_zeros_are_shown_unless_the_source_hides_them(tmp_path: Path) -> None:
+    women = [0, 1, 12, 0, 30, 8]
+    for zeros in ("published", "hidden"):
+        folder = town(tmp_path / zeros, zeros=zeros)
+        deliver(folder, women=women)
+        figures = protected(folder)
+        if zeros == "published":
+            assert figures["weiblich", district(1)] == figures["weiblich", district(4)] == 0
+    with duckdb.connect(str(folder / "data/warehouse/sozialraum.duckdb"), read_only=True) as con:
+        assert con.execute("SELECT zeros FROM mart.measure WHERE measure_id = 'hilfen'").fetchall() == [("hidden",)]
+
+
+@pytest.mark.parametrize("threshold", [3, 5, 10])
+def test_threshold_is_the_sources(tmp_path: Path, threshold: int) -> None:
+    folder = town(tmp_path, threshold=threshold)
+    deliver(folder)
+    figures = protected(folder)
+    small = {("weiblich", district(n)) for n, v in enumerate(WOMEN, 1) if 0 < v < threshold}
+    small |= {("maennlich", district(n)) for n, v in enumerate(MEN, 1) if 0 < v < threshold}
+    assert small <= withheld(figures)
+
+
+# ---------------------------------------------------------------- P2 to P5
+
+
+def test_small_remainder_of_a_public_whole_is_not_given_away(folder: Path) -> None:
+    residents = [*RESIDENTS[:3], 21, *RESIDENTS[4:]]  # district 4: 20 of 21 get help; the one who does not is known
+    deliver(folder, residents=residents)
+    figures = protected(folder)
+    assert figures["insgesamt", district(4)] is None
+    ways = explanations({k: v for k, v in figures.items()}, largest=24)
+    remainders = {21 - way["insgesamt", district(4)] for way in ways if way["insgesamt", district(4)] <= 21}
+    assert max(remainders) >= 3
+    assert len(remainders) > 1
+
+
+def test_whole_small_group_is_withheld_if_the_source_asks_for_it(tmp_path: Path) -> None:
+    residents = [*RESIDENTS[:3], 20, *RESIDENTS[4:]]  # all 20 of district 4
+    for size, shown in ((0, True), (30, False)):
+        folder = town(tmp_path / str(size), whole_group=size)
+        deliver(folder, residents=residents)
+        assert (protected(folder)["insgesamt", district(4)] is not None) is shown
+
+
+def test_few_contributing_units_withhold_a_large_count(tmp_path: Path) -> None:
+    folder = town(tmp_path)
+    documents = topic(["bezirk", "bereich", "stadt"], {"units": {"measure": "haushalte", "threshold": 3}})
+    documents[0]["attributes"]["layout"]["values"].append({"column": "haushalte", "measure": "haushalte"})
+    documents.append(measure("haushalte", "stichtag", "jugendamt"))
+    write_topic(folder, documents)
+    deliver(folder)
+    path = folder / "data/raw/jugendamt/lieferung.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    households = ["haushalte", 5, 3, 6, 2, 20, 7]  # the 20 people of district 4 live in two households
+    path.write_text("".join(f"{a};{b}\n" for a, b in zip(lines, households, strict=True)), encoding="utf-8")
+    figures = protected(folder)
+    assert figures["insgesamt", district(4)] is None
+    assert figures["insgesamt", district(5)] == 55
+
+
+def test_rate_on_a_small_base_is_not_formed_but_its_count_stays(tmp_path: Path) -> None:
+    folder = town(tmp_path, small_base=1000)
+    deliver(folder)
+    run_night(folder, NOW)
+    with duckdb.connect(str(folder / "data/warehouse/sozialraum.duckdb"), read_only=True) as con:
+        rows = con.execute(
+            "SELECT value, numerator, obs_status, suppression_reason FROM mart.indicator_value WHERE area_id = ?",
+            [district(4)],
+        ).fetchall()
+    assert rows == [(None, 20.0, "M", "denominator_small")]
+
+
+def test_singletons_know_of_themselves(tmp_path: Path) -> None:
+    """The one woman of district 2 must not be able to tell that there are only 1 or 2 others."""
+    folder = town(tmp_path, singletons=True)
+    deliver(folder)
+    ways = explanations(protected(folder))
+    assert max(way["weiblich", district(2)] for way in ways) >= 4
+
+
+# ---------------------------------------------------------------- linked tables
+
+
+def test_second_geography_is_protected_together_with_the_first(tmp_path: Path) -> None:
+    """District 3 alone = planning area 1 - school district 1: as soon as both are shown, it has to be hidden twice."""
+    folder = town(tmp_path, school_districts=True)
+    deliver(folder, women=[7, 9, 2, 9, 30, 8], men=[5, 6, 4, 11, 25, 9])
+    figures = protected(folder)
+    assert figures["weiblich", district(3)] is None
+    between = [("weiblich", planning_area(1)), ("weiblich", f"{CITY}-SB-1")]
+    assert any(figures[key] is None for key in between) or any(figures["weiblich", district(n)] is None for n in (1, 2))
+
+
+def test_derived_figures_of_withheld_ones_are_withheld_too(folder: Path) -> None:
+    deliver(folder, residents=[*RESIDENTS[:3], 21, *RESIDENTS[4:]])
+    run_night(folder, NOW)
+    with duckdb.connect(str(folder / "data/warehouse/sozialraum.duckdb"), read_only=True) as con:
+        rows = con.execute(
+            """
+            SELECT v.value, v.numerator, v.obs_status, v.suppression_reason, p.hilfenanteil__value
+            FROM mart.indicator_value v JOIN mart.area_profile p USING (area_id)
+            JOIN mart.observation o ON o.measure_id = 'hilfen' AND o.category = 'insgesamt' AND o.area_id = v.area_id
+            WHERE o.is_suppressed
+            """
+        ).fetchall()
+    assert rows
+    assert set(rows) == {(None, None, "Q", "inherited", None)}
+
+
+def test_sums_that_do_not_add_up_are_refused_with_the_place_and_no_value(folder: Path) -> None:
+    deliver(folder)
+    path = folder / "data/raw/jugendamt/lieferung.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(";30;25;55", ";30;25;56"), encoding="utf-8")
+    with pytest.raises(NotAdditive, match=rf"hilfen/insgesamt, {district(5)}, 2022-12-31") as refused:
+        run_night(folder, NOW)
+    release_locks()
+    assert "Summe (der Ausprägungen)" in str(refused.value)
+    assert "tolerance" in str(refused.value)
+    assert "56" not in str(refused.value)
+
+
+def test_what_cannot_be_hidden_stops_the_publication_and_is_named(tmp_path: Path) -> None:
+    """The total of the city is public elsewhere and all its women but those of one district live nowhere else."""
+    folder = town(tmp_path)
+    documents = topic(["bezirk", "bereich", "stadt"], {})
+    documents[0]["attributes"]["layout"]["values"] = [{"column": "insgesamt", "measure": "hilfen"}]
+    documents[0]["attributes"]["layout"]["ignore"] = ["weiblich", "maennlich"]
+    documents[2]["attributes"] |= {"categories": [], "category_total": "none"}
+    documents[2]["attributes"]["levels"]["bezirk"] = ["landesamt", "jugendamt"]
+    documents.append(
+        source(
+            "landesamt",
+            "stichtag",
+            [],
+            publication="public_elsewhere",
+            origin="open_data",
+            address="https://example.org",
+        )
+    )
+    documents[-1]["attributes"]["layout"]["values"] = [{"column": "hilfen", "measure": "hilfen"}]
+    write_topic(folder, documents)
+    deliver(folder)
+    run_night(folder, NOW)  # all from the youth office: fine
+    everywhere = "Bezirk;Zeit;hilfen\n" + "".join(f"Bezirk {n};31.12.2022;{n * 5}\n" for n in range(1, 7))
+    put(folder, everywhere, "amt.csv", "landesamt")
+    assert None not in protected_again(folder).values()
+
+
+def protected_again(folder: Path) -> Figures:
+    run_night(folder, NOW + dt.timedelta(days=1))
+    return public(folder)
+
+
+def test_remainder_of_public_figures_and_one_of_ours_is_named_with_what_to_do(tmp_path: Path) -> None:
+    folder = town(tmp_path)
+    documents = topic(["bezirk", "bereich", "stadt"], {})
+    documents[2]["attributes"] |= {"levels": {"bezirk": ["jugendamt"], "stadt": ["landesamt"]}}
+    documents.append(
+        source(
+            "landesamt",
+            "stichtag",
+            [],
+            publication="public_elsewhere",
+            origin="open_data",
+            address="https://example.org",
+        )
+    )
+    documents[-1]["attributes"]["layout"] |= {"area": {"name": "Bezirk", "candidate_levels": ["bezirk", "stadt"]}}
+    documents[-1]["attributes"]["layout"]["values"] = [
+        {"column": "frauen", "measure": "hilfen", "category": "weiblich"}
+    ]
+    write_topic(folder, documents)
+    deliver(folder, women=[0, 0, 0, 0, 0, 2])  # the city's figure is public: 2, and every other district shows a zero
+    put(folder, "Bezirk;Zeit;frauen\nMusterstadt;31.12.2022;2\n", "amt.csv", "landesamt")
+    with pytest.raises(CannotProtect, match=rf"hilfen/weiblich, {district(6)}, 2022-12-31") as refused:
+        run_night(folder, NOW)
+    release_locks()
+    assert "public_elsewhere" in str(refused.value)
+
+
+# ---------------------------------------------------------------- delivered rates
+
+
+def with_rate(folder: Path, rates: list[str], *, declared: bool, residents: list[int]) -> Callable[[], dict[str, Any]]:
+    documents = topic(["bezirk", "bereich", "stadt"], {})
+    rate_of = {"numerator": {"measure": "kranke"}, "denominator": {"measure": "einwohner"}}
+    documents += [
+        source("gesundheitsamt", "stichtag", ["krankenquote"], publication="internal", origin="open_data"),
+        measure("kranke", "stichtag", "gesundheitsamt", levels={"stadt": ["landesamt"]}),
+        source(
+            "landesamt",
+            "stichtag",
+            ["kranke"],
+            publication="public_elsewhere",
+            origin="open_data",
+            address="https://x.org",
+        ),
+        measure(
+            "krankenquote",
+            "stichtag",
+            "gesundheitsamt",
+            kind="rate",
+            unit="percent",
+            maximum=100,
+            **({"rate_of": rate_of} if declared else {}),
+        ),
+        indicator("krankenanteil", "percent", levels={"bezirk": {"rate": "krankenquote"}}),
+    ]
+    write_topic(folder, documents)
+    deliver(folder, residents=residents)
+    rows = "".join(f"Bezirk {n};31.12.2022;{rate}\n" for n, rate in enumerate(rates, 1))
+    put(folder, f"Bezirk;Zeit;krankenquote\n{rows}", "quoten.csv", "gesundheitsamt")
+
+    def run() -> dict[str, Any]:
+        night = run_night(folder, NOW)
+        return {area[-4:]: value for (_, area), value in public(folder, "krankenquote").items()} | {
+            "notes": night.notes
+        }
+
+    return run
+
+
+def test_rate_of_a_known_denominator_is_the_count_behind_it(folder: Path) -> None:
+    # 2 of 400 = 0.5 and 40 of 400 = 10.0; the rate 0.5 lets only 2 through (0.45 to 0.55 % of 400 = 1.8 to 2.2)
+    run = with_rate(folder, ["0,5", "10,0", "5,0", "10,0", "0,0", "7,5"], declared=True, residents=[400] * 6)
+    found = run()
+    assert found["BZ-1"] is None
+    assert found["BZ-2"] == 10.0
+    assert found["BZ-5"] == 0.0  # 0 of 400: no one, and zeros are shown
+
+
+def test_coarse_rate_that_leaves_a_small_count_possible_is_withheld(folder: Path) -> None:
+    # 0.0 % of 4,000 may be one person (0.025 %): 0 or 1, and nobody may learn which
+    run = with_rate(folder, ["0,0", "10,0", "5,0", "10,0", "3,0", "7,5"], declared=True, residents=[4000] * 6)
+    assert run()["BZ-1"] is None
+
+
+def test_rate_that_says_not_what_it_is_a_rate_of_is_not_published(folder: Path) -> None:
+    found = with_rate(folder, ["10,0"] * 6, declared=False, residents=[400] * 6)()
+    assert {v for k, v in found.items() if k != "notes"} == {None}
+    assert any("rate_of" in note and "krankenquote" in note for note in found["notes"])
+
+
+# ---------------------------------------------------------------- every night
+
+
+def test_same_night_twice_gives_the_same_pattern(tmp_path: Path) -> None:
+    patterns = []
+    for name in ("eins", "zwei"):
+        folder = town(tmp_path / name, school_districts=True)
+        deliver(folder)
+        patterns.append(protected(folder))
+    assert patterns[0] == patterns[1]
+
+
+def test_report_inside_names_the_reason_of_every_withheld_figure(folder: Path) -> None:
+    deliver(folder)
+    figures = protected(folder)
+    text = (Paths.of(folder).internal / "geheimhaltung.csv").read_text(encoding="utf-8-sig")
+    rows = [line.split(";") for line in text.splitlines()[1:]]
+    assert {(row[1], row[2]) for row in rows} == withheld(figures)
+    assert {row[5] for row in rows} == {"kleine Anzahl", "zum Schutz einer anderen Zahl"}
+
+
+def test_release_tells_what_was_protected_and_against_whom(folder: Path) -> None:
+    deliver(folder)
+    figures = protected(folder)
+    with duckdb.connect(str(folder / "data/warehouse/sozialraum.duckdb"), read_only=True) as con:
+        rows = con.execute(
+            "SELECT area_level, cells, suppressed, weight, bound, attacker FROM meta.release_protection ORDER BY cells"
+        ).fetchall()
+    assert [row[:3] for row in rows] == [
+        ("stadt", 3, 0),
+        ("bereich", 6, 0),
+        ("bezirk", 18, len(withheld(figures))),
+        ("insgesamt", 27, len(withheld(figures))),
+    ]
+    assert rows[-1][3] == rows[-1][4] == 2.0  # two more districts, proven to be the fewest
+    assert "ganze Zahlen" in rows[-1][5]
+
+
+def test_project_that_is_internal_protects_and_publishes_nothing(folder: Path) -> None:
+    edit(folder, lambda release: release.update(internal=True), topic="release", document="Release")
+    deliver(folder)
+    night = run_night(folder, NOW)
+    assert night.publication is None
+    assert not (Paths.of(folder).history / "veroeffentlicht").exists()
+
+
+def test_summary_never_names_a_withheld_value(folder: Path) -> None:
+    deliver(folder, women=[7, 1, 12, 9, 30, 7919])
+    night: Night = run_night(folder, NOW)
+    assert "7919" not in "".join(night.said + night.notes)  # type: ignore[attr-defined]
