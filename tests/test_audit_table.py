@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import xlsxwriter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipelines.audit import report, table_reading
+from pipelines.audit import report, table, table_reading
 from pipelines.audit.table import audit_table
 from tests.conftest import ROOT, Quiet
 
@@ -278,6 +279,16 @@ def test_the_handbook_shows_what_the_command_says() -> None:
     assert (EXAMPLES / "arbeitslose.yaml").read_text(encoding="utf-8") in handbook
 
 
+def test_a_person_sees_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    voice = Quiet()
+    voice.person = True
+    assert audit_table(EXAMPLES / "arbeitslose.csv", None, voice, None) == 4
+    shown = capsys.readouterr().out
+    assert "ein Leser erfährt" in shown
+    assert re.search(r"Cäcilienhof · unter 25 +│ Zeile 5, Spalte B +│ genau 1 ", shown)
+
+
 def test_the_page(tmp_path: Path) -> None:
     page = tmp_path / "Seite" / "arbeitslose.html"
     code, _ = audit(EXAMPLES / "arbeitslose.csv", None, page)
@@ -420,6 +431,12 @@ def test_what_is_wrong_is_told_with_its_place(
     assert "Traceback" not in said
 
 
+def test_large_tables_say_that_it_takes_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "MANY_STARS", 1)
+    _, said = written(tmp_path, TABLE)
+    assert said.startswith("1 gesperrte Zellen werden nachgerechnet")
+
+
 def test_many_problems_are_capped(tmp_path: Path) -> None:
     code, said = written(tmp_path, "G;a\n" + "".join(f"r{i};?\n" for i in range(50)) + "Summe;5\n")
     assert (code, said.count("ist keine Zahl"), "… und 30 weitere" in said) == (2, 20, True)
@@ -442,6 +459,11 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     assert (code, "nicht lesbar" in said) == (2, True)
     code, said = audit(tmp_path, tmp_path / "fehlt.yaml")
     assert (code, "nicht lesbar" in said) == (2, True)
+    os.mkfifo(tmp_path / "rohr")
+    code, said = audit(tmp_path / "rohr", tmp_path / "fehlt.yaml")
+    assert (code, "keine Datei" in said) == (2, True)
+    code, said = audit(tmp_path / "fehlt.csv", tmp_path / "rohr")
+    assert (code, "keine Datei" in said) == (2, True)
     code, said = audit(tmp_path / "fehlt.csv", tmp_path / "auch nicht.yaml")
     assert (code, "die Beschreibung fehlt" in said) == (2, True)
 

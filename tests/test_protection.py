@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -37,25 +36,47 @@ def explanations(figures: Figures, largest: int = 15) -> list[dict[tuple[str, st
 
     Independent of the solver: only sums of districts, planning areas and sexes, and whole numbers.
     """
-    unknown = sorted(withheld(figures))
-    found = []
-    for guess in itertools.product(range(1, largest + 1), repeat=len(unknown)):
-        filled = {k: v for k, v in figures.items() if v is not None} | dict(zip(unknown, guess, strict=True))
-        if fits(filled):
-            found.append(dict(zip(unknown, guess, strict=True)))
+    unknown = withheld(figures)
+    lines = [line for line in LINES if unknown & set(line)]
+    found: list[dict[tuple[str, str], int]] = []
+
+    def fill(known: dict[tuple[str, str], float], open_lines: list[tuple[tuple[str, str], ...]]) -> None:
+        if not open_lines:
+            found.append({key: int(known[key]) for key in unknown})
+            return
+        line = min(open_lines, key=lambda cells: sum(cell not in known for cell in cells))
+        left = [cell for cell in line if cell not in known]
+        rest = [other for other in open_lines if other != line]
+        for guess in itertools.product(range(1, largest + 1), repeat=max(len(left) - 1, 0)):
+            filled = known | dict(zip(left, guess, strict=False))
+            if left:
+                sign = -1 if left[-1] != line[0] else 1
+                value = sum(filled[c] for c in line[1:] if c in filled) - (filled[line[0]] if sign < 0 else 0)
+                filled[left[-1]] = sign * value
+                if not 1 <= filled[left[-1]] <= 10 * largest:
+                    continue
+            if filled[line[0]] == sum(filled[cell] for cell in line[1:]):
+                fill(filled, rest)
+
+    fill({key: value for key, value in figures.items() if value is not None}, lines)
     return found
 
 
-def fits(filled: dict[tuple[str, str], float]) -> bool:
-    areas = [*map(district, range(1, 7)), planning_area(1), planning_area(2), CITY]
-    if any(filled["weiblich", a] + filled["maennlich", a] != filled["insgesamt", a] for a in areas):
-        return False
-    for category in ("weiblich", "maennlich", "insgesamt"):
-        parts = [filled[category, district(n)] for n in range(1, 7)]
-        whole = [filled[category, planning_area(n)] for n in (1, 2)]
-        if [sum(parts[:3]), sum(parts[3:])] != whole or sum(whole) != filled[category, CITY]:
-            return False
-    return True
+AREAS = [*map(district, range(1, 7)), planning_area(1), planning_area(2), CITY]
+SEXES = ("weiblich", "maennlich")
+LINES: list[tuple[tuple[str, str], ...]] = [
+    *[(("insgesamt", area), *[(sex, area) for sex in SEXES]) for area in AREAS],
+    *[
+        ((category, total), *[(category, part) for part in parts])
+        for category in (*SEXES, "insgesamt")
+        for total, parts in (
+            (planning_area(1), [district(n) for n in (1, 2, 3)]),
+            (planning_area(2), [district(n) for n in (4, 5, 6)]),
+            (CITY, [planning_area(1), planning_area(2)]),
+        )
+    ],
+]
+"""Totals with their parts: all that adds up in the town."""
 
 
 @pytest.fixture
@@ -134,9 +155,16 @@ def test_star_of_a_source_is_never_filled_though_its_line_would_tell(folder: Pat
 
 
 def test_public_figures_are_never_withheld(folder: Path) -> None:
-    deliver(folder, residents=[2, 4000, 1, 900, 5000, 1200], women=[1, 1, 0, 9, 30, 8], men=[0, 6, 1, 11, 25, 9])
+    deliver(folder, residents=[20, 4000, 14, 900, 5000, 1200])
     run_night(folder, NOW)
     assert None not in public(folder, "einwohner").values()
+
+
+def test_where_hardly_anybody_lives_nothing_is_shown_not_even_a_zero(folder: Path) -> None:
+    """Of two residents, a star would tell that at least one is counted; so a zero gets the same star."""
+    deliver(folder, residents=[2, 4000, 1, 900, 5000, 1200], women=[1, 9, 0, 9, 30, 8], men=[0, 6, 0, 11, 25, 9])
+    figures = protected(folder)
+    assert {figures["insgesamt", district(n)] for n in (1, 3)} == {None}
 
 
 def test_zeros_are_shown_unless_the_source_hides_them(tmp_path: Path) -> None:
@@ -169,7 +197,7 @@ def test_small_remainder_of_a_public_whole_is_not_given_away(folder: Path) -> No
     deliver(folder, residents=residents)
     figures = protected(folder)
     assert figures["insgesamt", district(4)] is None
-    ways = explanations({k: v for k, v in figures.items()}, largest=24)
+    ways = explanations(figures, largest=24)
     remainders = {21 - way["insgesamt", district(4)] for way in ways if way["insgesamt", district(4)] <= 21}
     assert max(remainders) >= 3
     assert len(remainders) > 1
@@ -196,7 +224,7 @@ def test_few_contributing_units_withhold_a_large_count(tmp_path: Path) -> None:
     path.write_text("".join(f"{a};{b}\n" for a, b in zip(lines, households, strict=True)), encoding="utf-8")
     figures = protected(folder)
     assert figures["insgesamt", district(4)] is None
-    assert figures["insgesamt", district(5)] == 55
+    assert figures["insgesamt", CITY] == 125
 
 
 def test_rate_on_a_small_base_is_not_formed_but_its_count_stays(tmp_path: Path) -> None:
@@ -248,70 +276,40 @@ def test_derived_figures_of_withheld_ones_are_withheld_too(folder: Path) -> None
     assert set(rows) == {(None, None, "Q", "inherited", None)}
 
 
-def test_sums_that_do_not_add_up_are_refused_with_the_place_and_no_value(folder: Path) -> None:
+def test_sums_that_do_not_add_up_are_refused_with_the_place_and_no_value(tmp_path: Path) -> None:
+    folder = town(tmp_path)
+    documents = topic(["bezirk", "bereich", "stadt"], {})
+    documents[2]["attributes"]["levels"]["stadt"] = ["landesamt"]
+    documents.append(city_office(publication="internal"))
+    write_topic(folder, documents)
     deliver(folder)
-    path = folder / "data/raw/jugendamt/lieferung.csv"
-    path.write_text(path.read_text(encoding="utf-8").replace(";30;25;55", ";30;25;56"), encoding="utf-8")
-    with pytest.raises(NotAdditive, match=rf"hilfen/insgesamt, {district(5)}, 2022-12-31") as refused:
+    put(folder, "Bezirk;Zeit;frauen\nMusterstadt;31.12.2022;68\n", "amt.csv", "landesamt")  # the districts say 67
+    with pytest.raises(NotAdditive, match=rf"hilfen/weiblich, {CITY}, 2022-12-31") as refused:
         run_night(folder, NOW)
     release_locks()
-    assert "Summe (der Ausprägungen)" in str(refused.value)
+    assert "Summe (der Teilgebiete)" in str(refused.value)
     assert "tolerance" in str(refused.value)
-    assert "56" not in str(refused.value)
+    assert "68" not in str(refused.value)
+    edit(folder, lambda m: m.update(tolerance=1), topic="hilfen", document="Measure")
+    assert ("weiblich", district(2)) in withheld(protected(folder))
 
 
-def test_what_cannot_be_hidden_stops_the_publication_and_is_named(tmp_path: Path) -> None:
-    """The total of the city is public elsewhere and all its women but those of one district live nowhere else."""
+def city_office(**more: Any) -> dict[str, Any]:
+    """A source that tells the women of the whole city."""
+    office = source("landesamt", "stichtag", [], origin="open_data", address="https://example.org", **more)
+    office["attributes"]["layout"] |= {"area": {"name": "Bezirk", "candidate_levels": ["bezirk", "stadt"]}}
+    office["attributes"]["layout"]["values"] = [{"column": "frauen", "measure": "hilfen", "category": "weiblich"}]
+    return office
+
+
+def test_remainder_of_public_figures_is_named_with_what_to_do(tmp_path: Path) -> None:
+    """The women of the city are public elsewhere, all districts but one show a zero: nothing is left to hide behind."""
     folder = town(tmp_path)
     documents = topic(["bezirk", "bereich", "stadt"], {})
-    documents[0]["attributes"]["layout"]["values"] = [{"column": "insgesamt", "measure": "hilfen"}]
-    documents[0]["attributes"]["layout"]["ignore"] = ["weiblich", "maennlich"]
-    documents[2]["attributes"] |= {"categories": [], "category_total": "none"}
-    documents[2]["attributes"]["levels"]["bezirk"] = ["landesamt", "jugendamt"]
-    documents.append(
-        source(
-            "landesamt",
-            "stichtag",
-            [],
-            publication="public_elsewhere",
-            origin="open_data",
-            address="https://example.org",
-        )
-    )
-    documents[-1]["attributes"]["layout"]["values"] = [{"column": "hilfen", "measure": "hilfen"}]
+    documents[2]["attributes"]["levels"] = {"bezirk": ["jugendamt"], "stadt": ["landesamt"]}
+    documents.append(city_office(publication="public_elsewhere"))
     write_topic(folder, documents)
-    deliver(folder)
-    run_night(folder, NOW)  # all from the youth office: fine
-    everywhere = "Bezirk;Zeit;hilfen\n" + "".join(f"Bezirk {n};31.12.2022;{n * 5}\n" for n in range(1, 7))
-    put(folder, everywhere, "amt.csv", "landesamt")
-    assert None not in protected_again(folder).values()
-
-
-def protected_again(folder: Path) -> Figures:
-    run_night(folder, NOW + dt.timedelta(days=1))
-    return public(folder)
-
-
-def test_remainder_of_public_figures_and_one_of_ours_is_named_with_what_to_do(tmp_path: Path) -> None:
-    folder = town(tmp_path)
-    documents = topic(["bezirk", "bereich", "stadt"], {})
-    documents[2]["attributes"] |= {"levels": {"bezirk": ["jugendamt"], "stadt": ["landesamt"]}}
-    documents.append(
-        source(
-            "landesamt",
-            "stichtag",
-            [],
-            publication="public_elsewhere",
-            origin="open_data",
-            address="https://example.org",
-        )
-    )
-    documents[-1]["attributes"]["layout"] |= {"area": {"name": "Bezirk", "candidate_levels": ["bezirk", "stadt"]}}
-    documents[-1]["attributes"]["layout"]["values"] = [
-        {"column": "frauen", "measure": "hilfen", "category": "weiblich"}
-    ]
-    write_topic(folder, documents)
-    deliver(folder, women=[0, 0, 0, 0, 0, 2])  # the city's figure is public: 2, and every other district shows a zero
+    deliver(folder, women=[0, 0, 0, 0, 0, 2])
     put(folder, "Bezirk;Zeit;frauen\nMusterstadt;31.12.2022;2\n", "amt.csv", "landesamt")
     with pytest.raises(CannotProtect, match=rf"hilfen/weiblich, {district(6)}, 2022-12-31") as refused:
         run_night(folder, NOW)

@@ -58,6 +58,9 @@ class Need:
     open: bool = True
 
 
+ABSENT = "absent"
+"""Mark (with no value) of a cell that a release does not have any more."""
+
 Change = tuple[Key, float | None, str | None]
 """A cell, its published value (None if withheld) and the mark of its version: same mark, same true value."""
 
@@ -110,10 +113,13 @@ class Public:
     status: dict[Key, str] = field(default_factory=dict)
     method: dict[Key, str] = field(default_factory=dict)
     area_names: dict[str, str] = field(default_factory=dict)
+    _rows: dict[str, list[Row]] = field(default_factory=dict, repr=False)
 
     def rows(self, table: str) -> list[Row]:
         """Rows of a table of schema `mart`; none if it does not exist."""
-        return self.tables[table].to_pylist() if table in self.tables else []
+        if table not in self._rows:
+            self._rows[table] = self.tables[table].to_pylist() if table in self.tables else []
+        return self._rows[table]
 
     def threshold(self, measure: str) -> int | None:
         """Counts above 0 and below it are confidential; of a remainder: what its part demands."""

@@ -44,6 +44,8 @@ class Template:
         high: largest value.
         rate: half-width of a delivered rate whose cell comes last: then the sum is `numerator - rate * denominator`
             and the coefficients of the first two cells are the factor and its negative.
+        family: relations that hold for the same reason; if published figures of an earlier release break one of them,
+            none of them is assumed of that release.
         current: holds for the figures of this release only (it was made of numbers in it).
     """
 
@@ -54,6 +56,7 @@ class Template:
     low: float = 0.0
     high: float = 0.0
     rate: float | None = None
+    family: str = ""
     current: bool = False
 
 
@@ -110,6 +113,9 @@ class _Builder:
         self.public = public
         self.facts = facts
         self.keys = keys
+        self.by_figure: dict[tuple[str, str], list[Key]] = defaultdict(list)
+        for key in sorted(keys):
+            self.by_figure[key[0], key[1]].append(key)
         counts = {name for name, info in public.measures.items() if info.kind == "count"}
         self.slices = sorted({(m, c, p, d) for m, c, _, p, d in keys if m in counts})
         self.halves = half_widths(public)
@@ -130,7 +136,9 @@ class _Builder:
                     weights = [weight for _, weight in children]
                     name = f"Gebiete: {self.public.area_names.get(parent, parent)} = Summe der Ebene {level}"
                     label = f"{name}, {measure}/{category}, {date}"
-                    found[measure, level_of[parent], level] += self._family(label, total, cells, weights)
+                    family = f"{parent}/{level}"
+                    made = [replace(t, family=family) for t in self._family(label, total, cells, weights)]
+                    found[measure, level_of[parent], level] += made
         return [template for group, templates in found.items() for template in self._widened(group[0], templates)]
 
     def _widened(self, measure: str, templates: list[Template]) -> list[Template]:
@@ -175,16 +183,18 @@ class _Builder:
                 parts[row["measure_id"], row["part_of"]].append(row["category"])
             elif row["category"] != TOTAL:
                 loose[row["measure_id"]].append(row["category"])
+        places: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
+        for key in self.keys:
+            places[key[0]].add(key[2:])
         found = []
-        for measure, area, period_type, date in sorted({(m, a, p, d) for m, _, a, p, d in self.keys}):
-            for (owner, whole), codes in parts.items():
-                if owner == measure and self.public.measures[measure].kind == "count":
-                    total = (measure, whole, area, period_type, date)
-                    cells = [(measure, code, area, period_type, date) for code in codes]
-                    label = f"Ausprägungen: {measure}/{whole} = {' + '.join(codes)}, {area}, {date}"
-                    gap = self._gap(total)
-                    coefficients = (-1.0, *[1.0] * len(cells))
-                    found.append(Template(label, "auspraegungen", (total, *cells), coefficients, -gap, gap))
+        for (measure, whole), codes in parts.items():
+            info = self.public.measures.get(measure)
+            for area, period_type, date in sorted(places[measure]) if info and info.kind == "count" else []:
+                total = (measure, whole, area, period_type, date)
+                cells = [(measure, code, area, period_type, date) for code in codes]
+                label = f"Ausprägungen: {measure}/{whole} = {' + '.join(codes)}, {area}, {date}"
+                gap, coefficients = self._gap(total), (-1.0, *[1.0] * len(cells))
+                found.append(Template(label, "auspraegungen", (total, *cells), coefficients, -gap, gap, family=measure))
         contained = [((m, c), (m, TOTAL)) for m, codes in loose.items() for c in codes]
         return found + self._contained(contained)
 
@@ -194,8 +204,8 @@ class _Builder:
         for (part, part_category), (whole, category) in pairs:
             both = [
                 (key, (whole, category, *key[2:]))
-                for key in sorted(self.keys)
-                if key[:2] == (part, part_category) and (whole, category, *key[2:]) in self.keys
+                for key in self.by_figure[part, part_category]
+                if (whole, category, *key[2:]) in self.keys
             ]
             exact = [(n, d) for n, d in both if self.facts.exact(n) and self.facts.exact(d)]
             if all(self.facts.low[n] <= self.facts.high[d] + GAP for n, d in exact):
@@ -210,13 +220,13 @@ class _Builder:
             entries[row.get("sum_id") or "", row["measure_id"], row["category"]].append(row)
         found = []
         for (name, measure, category), parts in sorted(entries.items()):
-            totals = [key for key in sorted(self.keys) if key[:2] == (measure, category)]
-            for total in totals:
+            for total in self.by_figure[measure, category]:
                 cells = [cell for part in parts for cell in _over_periods(self.public, part, total)]
                 gap = max(float(part["tolerance"] or 0.0) for part in parts)
                 kind = "jahre" if any((part["periods"] or 1) > 1 for part in parts) else "kennzahlen"
                 label = f"Summe {name}: {measure}/{category}, {total[2]}, {total[4]}"
-                found.append(Template(label, kind, (total, *cells), (-1.0, *[1.0] * len(cells)), -gap, gap))
+                coefficients = (-1.0, *[1.0] * len(cells))
+                found.append(Template(label, kind, (total, *cells), coefficients, -gap, gap, family=name))
         return found
 
     # ------------------------------------------------------------ parts of wholes, ratios

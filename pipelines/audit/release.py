@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipelines.audit.facts import (
+    ABSENT,
     REMAINDER,
     Earlier,
     Facts,
@@ -27,13 +28,13 @@ from pipelines.audit.facts import (
 from pipelines.audit.public_relations import Template, all_templates, remainder
 from pipelines.audit.release_attack import Proof, prove
 from pipelines.audit.release_discovery import discover
-from pipelines.audit.release_files import DATABASE, check_containers, check_keys, check_names, read_files
+from pipelines.audit.release_files import DATABASE, check_containers, check_keys, check_names, file_checks
 from pipelines.audit.release_rebuild import check_codes, check_objects, check_reproduction, public_levels
 from pipelines.audit.release_tokens import check_tokens
-from pipelines.audit.release_union import NOW, Builder, State, Union, states_of
+from pipelines.audit.release_union import NOW, Builder, History, Moment, Union, current_moment, history_of
 from pipelines.marts.models import Models
 
-__all__ = ["Audit", "Earlier", "Key", "Leak", "Need", "audit_release", "remainder"]
+__all__ = ["ABSENT", "Audit", "Earlier", "Key", "Leak", "Need", "audit_release", "remainder"]
 
 EXACT = 1e-6
 
@@ -126,7 +127,7 @@ def _read(folder: Path, public: Public, reader: Reader) -> list[Leak]:
     """All facts of the folder: DuckDB tables, then every file."""
     for table in sorted(public.tables):
         reader.read_table(table, public.rows(table), f"mart.{table}")
-    leaks = read_files(folder, public, reader)
+    leaks = [leak for check in file_checks(folder, public, reader) for leak in _closed(check)]
     reader.delivered_rates()
     reader.propagate()
     for key, one, other in reader.facts.conflicts:
@@ -153,14 +154,14 @@ class _Attacked:
         extra = {key for changes in self.earlier.states for key, *_ in changes}
         templates = all_templates(self.public, self.facts, self.ratios, extra)
         templates += discover(self.public, self.facts, templates)
-        states = states_of(self.public, self.facts, self.earlier)
-        union = Builder(self.public, self.facts, states).build(templates)
+        now, history = current_moment(self.public, self.facts, self.earlier), history_of(self.earlier)
+        union = Builder(self.public, self.facts, now, history).build(templates)
         self.relations = Counter(relation.kind for relation in union.system.relations)
         targets = self._targets(union)
         proof = prove(union, targets)
         leaks = [self._failed(label, reason) for label, reason in proof.failures]
         leaks += self._judge(union, proof)
-        leaks += self._judge_past(union, proof, templates, states)
+        leaks += self._judge_past(union, proof, templates, history)
         return leaks + self._judge_needs(union, proof)
 
     def _targets(self, union: Union) -> dict[int, float]:
@@ -231,7 +232,7 @@ class _Attacked:
         )
         return Leak("widerspruch", label, text)
 
-    def _judge_past(self, union: Union, proof: Proof, templates: list[Template], states: list[State]) -> list[Leak]:
+    def _judge_past(self, union: Union, proof: Proof, templates: list[Template], history: History) -> list[Leak]:
         """Versions withheld earlier that can be computed now and could not before."""
         found = {}
         for position, name in union.past.items():
@@ -241,7 +242,7 @@ class _Attacked:
                 found[union.variables[position]] = (position, name, threshold)
         if not found:
             return []
-        known = _provable_before(self.public, templates, states, found)
+        known = _provable_before(self.public, templates, history, found)
         leaks = []
         for variable, (position, name, threshold) in found.items():
             if variable not in known:
@@ -276,10 +277,10 @@ def _current(union: Union, index: dict[tuple[Key, str], int], key: Key) -> int |
 
 
 def _provable_before(
-    public: Public, templates: list[Template], states: list[State], wanted: dict[tuple[Key, str], tuple[int, str, int]]
+    public: Public, templates: list[Template], history: History, wanted: dict[tuple[Key, str], tuple[int, str, int]]
 ) -> set[tuple[Key, str]]:
     """Earlier versions that the earlier releases alone give away: this release does not add to it."""
-    before = Builder(replace(public, status={}), Facts(), [State(NOW), *states[1:]]).build(templates)
+    before = Builder(replace(public, status={}), Facts(), Moment(NOW), history).build(templates)
     index = {variable: position for position, variable in enumerate(before.variables)}
     targets = {index[variable]: float(entry[2]) for variable, entry in wanted.items() if variable in index}
     proof = prove(before, dict(targets))

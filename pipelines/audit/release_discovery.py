@@ -1,7 +1,6 @@
 """Sums that nobody declares but everybody can see: a = b and a = b + c in all rows where all of them are published.
 
-A column is a measure's category of counts, a row an area at a date; columns of different period types have no rows in
-common. Effort is bounded: per period type at most `MAX_PAIRS` pairs of columns, those of one family first, each
+Effort is bounded: per table at most `MAX_PAIRS` pairs of columns, those of one family first, each
 compared with all columns at once.
 """
 
@@ -9,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -22,60 +22,89 @@ MIN_ROWS = 8
 MIN_VALUES = 3
 """Different values each column must take in these rows."""
 MAX_PAIRS = 20_000
-Column = tuple[str, str]
+Column = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _View:
+    """A way to lay cells out: positions of the key that name the column, the row, and the table."""
+
+    column: tuple[int, ...]
+    row: tuple[int, ...]
+    table: tuple[int, ...] = ()
+
+    def key(self, column: Column, row: Column, table: Column) -> Key:
+        """The cell of a column in a row."""
+        parts = dict(zip((*self.column, *self.row, *self.table), (*column, *row, *table), strict=True))
+        return parts[0], parts[1], parts[2], parts[3], parts[4]
+
+
+_MEASURES = _View(column=(0, 1), row=(2, 4), table=(3,))
+_AREAS = _View(column=(2,), row=(0, 1, 3, 4))
+
+
+def _pick(key: Key, positions: tuple[int, ...]) -> Column:
+    return tuple(key[position] for position in positions)
 
 
 def discover(public: Public, facts: Facts, declared: list[Template]) -> list[Template]:
-    """Visible sums as relations of the rows in which a figure is withheld."""
+    """Visible sums as relations of the rows in which a figure is withheld.
+
+    Two ways to look: measures and categories as columns over areas and dates, and areas as columns over measures,
+    categories and dates (a locality that is a district under another name).
+    """
     known = {frozenset(template.cells) for template in declared}
-    by_type: dict[str, list[Key]] = defaultdict(list)
-    for key, status in public.status.items():
-        info = public.measures.get(key[0])
-        if info is not None and info.kind == "count" and status != "missing":
-            by_type[key[3]].append(key)
+    counts = {name for name, info in public.measures.items() if info.kind == "count"}
+    keys = [key for key, status in public.status.items() if key[0] in counts and status != "missing"]
     found: list[Template] = []
-    for period_type, keys in sorted(by_type.items()):
-        withheld = {(key[2], key[4]) for key in keys if public.status[key] == "withheld"}
-        if withheld:
-            table = _Table(keys, facts)
-            for total, parts in table.sums(_families(public, table.columns)):
-                found += _instances(public, period_type, (total, *parts), withheld, known)
+    for view in (_MEASURES, _AREAS):
+        tables: dict[Column, list[Key]] = defaultdict(list)
+        for key in keys:
+            tables[_pick(key, view.table)].append(key)
+        for name, members in sorted(tables.items()):
+            withheld = {_pick(key, view.row) for key in members if public.status[key] == "withheld"}
+            if withheld:
+                table = _Table(members, facts, view)
+                for total, parts in table.sums(_families(public, table.columns)):
+                    found += _instances(public, view, name, (total, *parts), withheld, known)
     return found
 
 
 def _families(public: Public, columns: list[Column]) -> list[str]:
-    return [public.measures[measure].family for measure, _ in columns]
+    """Columns of one family are tried first; areas are of none."""
+    return [public.measures[column[0]].family if column[0] in public.measures else "" for column in columns]
 
 
 def _instances(
     public: Public,
-    period_type: str,
+    view: _View,
+    table: Column,
     columns: tuple[Column, ...],
-    rows: set[tuple[str, str]],
+    rows: set[Column],
     known: set[frozenset[Key]],
 ) -> Iterator[Template]:
     """The sum in every row in which one of its cells is withheld."""
-    names = [f"{measure}/{category}" for measure, category in columns]
+    names = ["/".join(column) for column in columns]
     label = f"Sichtbar in allen Zeilen: {names[0]} = {' + '.join(names[1:])}"
-    for area, date in sorted(rows):
-        cells = tuple((measure, category, area, period_type, date) for measure, category in columns)
+    for row in sorted(rows):
+        cells = tuple(view.key(column, row, table) for column in columns)
         status = [public.status.get(cell, "missing") for cell in cells]
         if "withheld" in status and "missing" not in status and frozenset(cells) not in known:
             coefficients = (-1.0, *[1.0] * (len(cells) - 1))
-            yield Template(f"{label}, {area}, {date}", "entdeckt", cells, coefficients)
+            yield Template(f"{label}, {', '.join(row)}", "entdeckt", cells, coefficients)
 
 
 class _Table:
-    """Published figures of one period type: rows (area, date) x columns (measure, category), NaN where unknown."""
+    """Published figures: rows x columns of a view, NaN where unknown."""
 
-    def __init__(self, keys: list[Key], facts: Facts) -> None:
-        self.columns = sorted({key[:2] for key in keys})
+    def __init__(self, keys: list[Key], facts: Facts, view: _View) -> None:
+        self.columns = sorted({_pick(key, view.column) for key in keys})
         column = {name: position for position, name in enumerate(self.columns)}
-        row = {place: position for position, place in enumerate(sorted({(k[2], k[4]) for k in keys}))}
+        row = {place: position for position, place in enumerate(sorted({_pick(key, view.row) for key in keys}))}
         self.values: Floats = np.full((len(row), len(self.columns)), np.nan)
         for key in keys:
             if facts.exact(key):
-                self.values[row[key[2], key[4]], column[key[:2]]] = facts.low[key]
+                self.values[row[_pick(key, view.row)], column[_pick(key, view.column)]] = facts.low[key]
 
     def sums(self, families: list[str]) -> Iterator[tuple[Column, tuple[Column, ...]]]:
         """Totals and parts of every sum of one or two columns that holds wherever it can be seen."""

@@ -7,10 +7,12 @@ say what the table says; where it does not, what it says counts as published, to
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
 import zipfile
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,8 @@ from pipelines.audit.facts import Leak, Public, Reader, Unreadable
 from pipelines.files import sha256_file
 from pipelines.marts.models import Models
 from pipelines.release.feed import TABLES
-from schemas.codes import CODE_LISTS
+from schemas.codes import CODE_LISTS, label
+from schemas.documents import Source
 
 DATABASE = "sozialraum.duckdb"
 CHECKSUMS = "pruefsummen.sha256"
@@ -63,30 +66,26 @@ def check_names(folder: Path, levels: Iterable[str]) -> list[Leak]:
 # ---------------------------------------------------------------- tables given out as files
 
 
-def read_files(folder: Path, public: Public, reader: Reader) -> list[Leak]:
-    """Parse every file of a table, compare it with its table, and take what differs as facts.
+def file_checks(folder: Path, public: Public, reader: Reader) -> list[Callable[[], list[Leak]]]:
+    """One check per file of a table: parse it, compare it with its table, take what differs as facts.
 
-    Raises:
-        Unreadable: a file cannot be read by an independent reader.
+    A check raises `Unreadable`, or what its reader raises, if the file cannot be read.
     """
-    leaks: list[Leak] = []
+    checks: list[Callable[[], list[Leak]]] = []
     for table, base in TABLES.items():
         for ending, read in _READERS.items():
-            name = f"{base}{ending}"
-            if not (folder / name).exists():
-                continue
-            if table not in public.tables:
-                leaks.append(Leak("nicht_ableitbar", name, f"mart.{table} gibt es nicht; Datei entfernen."))
-                continue
-            leaks += _compared(folder / name, name, table, read, public, reader)
-    for path in sorted((folder / "daten").glob("breit_*_de.csv")):
-        leaks += _wide(path, path.relative_to(folder).as_posix(), public, reader)
-    return leaks
+            path = folder / f"{base}{ending}"
+            if path.exists():
+                checks.append(partial(_compared, path, f"{base}{ending}", table, read, public, reader))
+    wide = sorted((folder / "daten").glob("breit_*_de.csv"))
+    return checks + [partial(_wide, path, path.relative_to(folder).as_posix(), public, reader) for path in wide]
 
 
 def _compared(
     path: Path, name: str, table: str, read: Callable[[Path, pa.Schema], pa.Table], public: Public, reader: Reader
 ) -> list[Leak]:
+    if table not in public.tables:
+        return [Leak("nicht_ableitbar", name, f"mart.{table} gibt es nicht; Datei entfernen.")]
     expected = public.tables[table]
     try:
         found = read(path, expected.schema)
@@ -225,6 +224,9 @@ def _wide(path: Path, name: str, public: Public, reader: Reader) -> list[Leak]:
     text = "Diese Spalte gehört zu keinem Indikator; Datei neu schreiben."
     leaks = [Leak("unbekannte_spalte", f"{name}, Spalte {h}", text) for h in rows[0] if h not in known]
     signs = {c.sign for entries in CODE_LISTS.values() for c in entries}
+    text = "Diese Zeile hat mehr oder weniger Zellen als die Kopfzeile; Datei neu schreiben."
+    leaks += [Leak("widerspruch", f"{name}, {row[:4]}", text) for row in rows if len(row) != len(rows[0])]
+    rows = [row for row in rows if len(row) == len(rows[0])]
     for row in rows[1:]:
         for position, head in enumerate(rows[0]):
             if head.startswith("Zeichen: ") and not set(row[position].split()) <= signs:
@@ -251,15 +253,69 @@ def check_keys(folder: Path, models: Models | None) -> list[Leak]:
             if rows != [_CODE_FILE, *[list(entry) for entry in expected]]:
                 text = "Die Schlüsselliste weicht von schemas/codes.py und assets/areas ab; Datei neu schreiben."
                 leaks.append(Leak("unbekannter_code", f"schluessel/{name}.csv", text))
-    path = folder / CATALOGUE[0]
-    if models is not None and path.exists():
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig")), delimiter=";"))
-        known = ["quelle", "titel", "beschreibung", "herausgeber", "fundstelle", "lizenz", "datenherkunft"]
-        known += ["uebernommen_aus", "seite"]
-        strangers = [row[0] for row in rows[1:] if row[0] not in models.project.sources]
-        if rows[0] != known or strangers:
-            leaks.append(Leak("unbekannte_spalte", CATALOGUE[0], "Spalten oder Quellen, die nicht erklärt sind."))
+    return leaks + (
+        _catalogue(folder / CATALOGUE[0], models) + _workbooks(folder, models) if models is not None else []
+    )
+
+
+def _catalogue(path: Path, models: Models) -> list[Leak]:
+    """The list of sources holds their public fields and nothing else."""
+    if not path.exists():
+        return []
+    header, *rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig")), delimiter=";")
+    known = ["quelle", "titel", "beschreibung", "herausgeber", "fundstelle", "lizenz", "datenherkunft"]
+    known += ["uebernommen_aus", "seite"]
+    expected = {source.id: set(_told_of(source)) for source in models.project.sources.values()}
+    strangers = [row[0] for row in rows if not set(filter(None, row)) <= expected.get(row[0], set())]
+    places = [*(["Kopfzeile"] if header != known else []), *strangers]
+    text = "Hier stehen Angaben, die für die Quelle nicht erklärt sind; Datei neu schreiben."
+    return [Leak("unbekannte_spalte", f"{CATALOGUE[0]}, {place}", text) for place in places]
+
+
+def _told_of(source: Source) -> list[str]:
+    """What may be said of a source: its public fields, as they stand in files."""
+    taken = source.transcribed_from
+    fields = [source.id, source.title.de, source.description.de.strip(), source.publisher, source.licence]
+    fields += [source.origin, label("origin", source.origin), source.address or ""]
+    return fields + ([f"{taken.publisher}: {taken.title}", taken.page or ""] if taken else [])
+
+
+def _workbooks(folder: Path, models: Models) -> list[Leak]:
+    """The sheets beside the data, and the properties of a workbook, hold declared texts only."""
+    known = {*_HEADINGS, *[text for s in models.project.sources.values() for text in _told_of(s)]}
+    for name, codes in CODE_LISTS.items():
+        known |= {name, *[text for c in codes for text in (c.code, c.sign, c.label_de)]}
+    release, leaks = models.project.release, []
+    known |= {release.publisher, release.attribution}
+    for table, base in TABLES.items():
+        path, model = folder / f"{base}.xlsx", models.all.get(f"mart.{table}")
+        if path.exists() and model is not None:
+            here = known | {*model.columns, *[c.de for c in model.columns.values()]}
+            here.add(f"{release.title.de}: {model.mart.title.de}")
+            strangers = sorted({text for text in _texts_beside(path) if text.strip() and text not in here})
+            text = "Dieser Text ist nirgends erklärt; Mappe neu schreiben."
+            leaks += [Leak("unbekannte_spalte", f"{base}.xlsx: »{t[:60]}«", text) for t in strangers]
     return leaks
+
+
+_HEADINGS = ["Spalte", "Bedeutung", "Liste", "Code", "Zeichen", "Quelle", "Titel", "Herausgeber", "Datenherkunft"]
+_HEADINGS += ["Lizenz", "Fundstelle"]
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
+def _texts_beside(path: Path) -> list[str]:
+    """Texts of a workbook outside of its data: cells of the other sheets, and the properties but for moments."""
+    book = python_calamine.CalamineWorkbook.from_path(str(path))
+    cells = [
+        str(cell)
+        for sheet in book.sheet_names
+        if sheet != "Daten"
+        for row in book.get_sheet_by_name(sheet).to_python()
+        for cell in row
+    ]
+    with zipfile.ZipFile(path) as parts:
+        core = html.unescape(re.sub(r"<[^>]*>", "\n", parts.read("docProps/core.xml").decode()))
+    return cells + [text for text in core.splitlines() if not _MOMENT.fullmatch(text)]
 
 
 def check_containers(folder: Path) -> list[Leak]:

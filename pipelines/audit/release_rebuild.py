@@ -6,6 +6,7 @@ whatever differs was made of something that is not published, e.g. a z-score of 
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,10 @@ def check_objects(file: Path, models: Models | None) -> list[Leak]:
             if not known:
                 leaks.append(Leak("unbekannte_spalte", f"{schema}.{name} ({kind})", _UNKNOWN))
         columns = con.execute(_COLUMNS).fetchall()
+        free = con.sql("SELECT free_blocks FROM pragma_database_size()").fetchall()[0][0]
+    if free:
+        text = "Die Datei hält gelöschte Blöcke, in denen frühere Werte stehen können; in eine neue Datei schreiben."
+        leaks.append(Leak("nicht_ableitbar", file.name, text))
     for schema, name, column, kind in columns:
         model = models.all.get(f"{schema}.{name}") if models is not None else None
         declared = model.columns[column].type if model and column in model.columns else None
@@ -209,10 +214,15 @@ def _meta(file: Path, models: Models) -> list[Leak]:
             if not known or decision not in ("accepted", "rejected", "retracted"):
                 text = "Angaben zur Lieferung, die nicht erklärt sind; neu bauen."
                 leaks.append(Leak("nicht_ableitbar", f"meta.delivery, {delivery}", text))
-        pattern = "^[a-z][a-z0-9_]*$"
-        sql = "SELECT DISTINCT rule FROM meta.check_result WHERE NOT regexp_matches(rule, ?)"
-        for (rule,) in con.execute(sql, [pattern]).fetchall():
-            leaks.append(Leak("unbekannter_code", f"meta.check_result, {rule}", "Keine Kennung einer Regel."))
+        subjects = {*models.project.sources, *[m.mart.id for m in models.all.values()]}
+        for kind, subject, rule, _ in con.execute("FROM meta.check_result").fetchall():
+            if (
+                kind not in ("quelle", "tabelle")
+                or subject not in subjects
+                or not re.fullmatch("[a-z][a-z0-9_]*", rule)
+            ):
+                where = f"meta.check_result, {kind}, {subject}, {rule}"
+                leaks.append(Leak("unbekannter_code", where, "Keine Kennung einer Quelle, Tabelle oder Regel."))
     return leaks
 
 

@@ -7,13 +7,14 @@ once per distinct combination. Cells that were never published share a variable 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipelines.audit.facts import GAP, INFINITE, REMAINDER, Earlier, Facts, Key, Public, Unreadable
+from pipelines.audit.facts import ABSENT, GAP, INFINITE, REMAINDER, Earlier, Facts, Key, Public, Unreadable
 from pipelines.audit.public_relations import Template
 from pipelines.disclosure.system import Flags, Floats, Relation, System
 
@@ -22,8 +23,12 @@ Variable = tuple[Key, str]
 NOW = "heute"
 
 
+PAST = ", früher"
+"""Ends the kind of a relation between versions of an earlier release."""
+
+
 @dataclass
-class State:
+class Moment:
     """What one release said: per cell its version, and the value where it was published."""
 
     name: str
@@ -31,11 +36,32 @@ class State:
     value: dict[Key, float] = field(default_factory=dict)
 
     def put(self, key: Key, value: float | None, mark: str | None, unknown: str) -> None:
-        """A cell's status in this release; `unknown` names the version of a withheld cell without a mark."""
-        self.value.pop(key, None)
+        """A cell's status; `unknown` names the version of a withheld cell without a mark."""
         if value is not None:
             self.value[key] = value
         self.version[key] = mark or (unknown if value is None else f"= {value:g}")
+
+
+@dataclass
+class History:
+    """Earlier releases, by what changed: per cell the releases in which it did, with version and value from then on."""
+
+    names: list[str] = field(default_factory=list)
+    changes: dict[Key, list[tuple[int, str | None, float | None]]] = field(default_factory=dict)
+
+    def moment(self, number: int, keys: Iterable[Key]) -> Moment:
+        """Some cells as an earlier release had them."""
+        found = Moment(self.names[number])
+        for key in keys:
+            entries = self.changes.get(key, [])
+            position = bisect_right(entries, number, key=lambda entry: entry[0]) - 1
+            if position >= 0 and entries[position][1] is not None:
+                found.put(key, entries[position][2], entries[position][1], "")
+        return found
+
+    def turns(self, keys: Iterable[Key]) -> list[int]:
+        """Releases in which one of the cells changed."""
+        return sorted({number for key in keys for number, *_ in self.changes.get(key, [])})
 
 
 @dataclass
@@ -62,41 +88,51 @@ class Union:
     now: dict[Key, str]
 
 
-def states_of(public: Public, facts: Facts, earlier: Earlier) -> list[State]:
-    """The current state first, then the earlier ones, oldest first."""
-    now = State(NOW)
+def current_moment(public: Public, facts: Facts, earlier: Earlier) -> Moment:
+    """The release that is audited."""
+    now = Moment(NOW)
     for key, status in public.status.items():
         if status != "missing":
             value = facts.low[key] if status == "value" and facts.exact(key) else None
             now.put(key, value, earlier.current_marks.get(key), NOW)
-    found, running = [now], State("")
+    return now
+
+
+def history_of(earlier: Earlier) -> History:
+    """What was published before; a withheld cell without a mark is a version of its own."""
+    history = History()
     for number, changes in enumerate(earlier.states):
-        name = earlier.names[number] if earlier.names else f"frühere Veröffentlichung {number + 1}"
-        running = State(name, dict(running.version), dict(running.value))
+        history.names.append(earlier.names[number] if earlier.names else f"frühere Veröffentlichung {number + 1}")
         for key, value, mark in changes:
-            running.put(key, value, mark, f"{NOW} vor {number}")
-        found.append(running)
-    return found
+            version = mark or (f"{NOW} vor {number}" if value is None else f"= {value:g}")
+            gone = value is None and mark == ABSENT
+            history.changes.setdefault(key, []).append((number, None if gone else version, value))
+    return history
 
 
 class Builder:
-    """Puts templates and states together."""
+    """Puts templates and releases together."""
 
-    def __init__(self, public: Public, facts: Facts, states: list[State]) -> None:
+    def __init__(self, public: Public, facts: Facts, now: Moment, history: History) -> None:
         self.public = public
         self.facts = facts
-        self.states = states
+        self.now = now
+        self.history = history
         self.index: dict[Variable, int] = {}
         self.relations: list[Relation] = []
-        self.standing = {key for state in states for key in state.version}
+        self.standing = set(now.version) | set(history.changes)
         self.negative = {key[0] for key, low in facts.low.items() if low < 0}
+        self.broken: dict[str, list[tuple[int, float]]] = defaultdict(list)
 
     def build(self, templates: list[Template]) -> Union:
-        """One system of all templates in all states."""
-        for number, group in enumerate(self._groups(templates)):
+        """One system of all templates in all releases."""
+        groups = self._groups(templates)
+        for group in groups:
+            self._judge(group)
+        for number, group in enumerate(groups):
             self._instantiate(number, group)
-        for key in self.states[0].version:
-            self._position((key, self.states[0].version[key]))
+        for key, version in self.now.version.items():
+            self._position((key, version))
         return self._union()
 
     def _groups(self, templates: list[Template]) -> list[list[Template]]:
@@ -109,7 +145,7 @@ class Builder:
                 number = parent[number]
             return number
 
-        if len(self.states) > 1:
+        if self.history.names:
             first: dict[Key, int] = {}
             for number, template in enumerate(templates):
                 for key in template.cells:
@@ -120,36 +156,60 @@ class Builder:
             groups[root(number)].append(template)
         return list(groups.values())
 
+    def _judge(self, group: list[Template]) -> None:
+        """Note from which release to which a family of relations did not hold: its published figures say so.
+
+        Areas and definitions may have changed since; only today's can be read from today's tables.
+        """
+        keys = _cells(group)
+        turns = self.history.turns(keys)
+        for number, end in zip(turns, [*turns[1:], INFINITE], strict=True) if turns else []:
+            then = self.history.moment(number, keys)
+            for template in group:
+                if template.family and all(key in then.value for key in template.cells):
+                    pairs = zip(template.cells, template.coefficients, strict=True)
+                    total = sum(then.value[key] * coefficient for key, coefficient in pairs)
+                    if not template.low - GAP <= total <= template.high + GAP:
+                        self.broken[template.family].append((number, end))
+
+    def _held(self, template: Template, number: int) -> bool:
+        return not any(start <= number < end for start, end in self.broken.get(template.family, []))
+
     def _instantiate(self, number: int, group: list[Template]) -> None:
         """The templates of a group once per distinct combination of versions that stood together."""
-        keys = sorted({key for template in group for key in template.cells})
-        seen: set[tuple[str, ...]] = set()
-        for state in self.states:
-            versions = tuple(state.version.get(key, "") for key in keys)
+        keys = _cells(group)
+        seen = {tuple(self.now.version.get(key, "") for key in keys)}
+        if any(key in self.now.version for key in keys):
+            for template in group:
+                self.relations += self._relations(template, self.now, NOW)
+        for turn in self.history.turns(keys):
+            then = self.history.moment(turn, keys)
+            versions = tuple(then.version.get(key, "") for key in keys)
             if versions in seen or not any(versions):
                 continue
-            hidden = NOW if state.name == NOW else f"{number}/{len(seen)}"
             seen.add(versions)
             for template in group:
-                if state.name == NOW or not template.current:
-                    self.relations += self._relations(template, state, hidden)
+                if not template.current and self._held(template, turn):
+                    self.relations += self._relations(template, then, f"{number}/{turn}")
 
-    def _relations(self, template: Template, state: State, hidden: str) -> Iterator[Relation]:
-        cells = tuple(self._position((key, state.version.get(key) or hidden)) for key in template.cells)
-        label = template.label if state.name == NOW else f"{template.label} ({state.name})"
+    def _relations(self, template: Template, then: Moment, hidden: str) -> Iterator[Relation]:
+        cells = tuple(self._position((key, then.version.get(key) or hidden)) for key in template.cells)
+        label, kind = template.label, template.kind
+        if then is not self.now:
+            label, kind = f"{label} ({then.name})", f"{kind}{PAST}"
         if template.rate is None:
-            yield Relation(label, template.kind, cells, template.coefficients, template.low, template.high)
+            yield Relation(label, kind, cells, template.coefficients, template.low, template.high)
             return
-        rate, factor = self._rate(template.cells[-1], state), template.coefficients[0]
+        rate, factor = self._rate(template.cells[-1], then), template.coefficients[0]
         if rate is not None:
             low, high = rate[0] - template.rate, rate[1] + template.rate
-            yield Relation(label, template.kind, cells[:2], (factor, -low), 0.0, INFINITE)
-            yield Relation(label, template.kind, cells[:2], (-factor, high), 0.0, INFINITE)
+            yield Relation(label, kind, cells[:2], (factor, -low), 0.0, INFINITE)
+            yield Relation(label, kind, cells[:2], (-factor, high), 0.0, INFINITE)
 
-    def _rate(self, key: Key, state: State) -> tuple[float, float] | None:
-        if state.name == NOW:
+    def _rate(self, key: Key, then: Moment) -> tuple[float, float] | None:
+        if then is self.now:
             return (self.facts.low[key], self.facts.high[key]) if key in self.facts.low else None
-        value = state.value.get(key)
+        value = then.value.get(key)
         return None if value is None else (value, value)
 
     def _position(self, variable: Variable) -> int:
@@ -170,7 +230,7 @@ class Builder:
         names = [f"{'|'.join(key)}@{version}" for key, version in variables]
         whole = np.array([self._whole(key) for key, _ in variables], dtype=bool)
         system = System(names, known_low, known_high, low, high, whole, self.relations)
-        now = self.states[0].version
+        now = self.now.version
         withheld = {k: self.index[k, now[k]] for k, status in self.public.status.items() if status == "withheld"}
         hidden = [p for p, (key, _) in enumerate(variables) if key not in self.standing]
         return Union(system, variables, readable, withheld, self._past(set(withheld.values())), hidden, now)
@@ -178,7 +238,10 @@ class Builder:
     def _bounds(self, variables: list[Variable]) -> tuple[Floats, Floats]:
         """What anybody thinks possible of an unpublished cell: a star is at least 1 where zeros are published."""
         low = np.zeros(len(variables))
-        stars = {(k, v) for state in self.states for k, v in state.version.items() if k not in state.value}
+        stars = {(key, version) for key, version in self.now.version.items() if key not in self.now.value}
+        stars |= {
+            (k, v) for k, entries in self.history.changes.items() for _, v, value in entries if v and value is None
+        }
         for position, (key, version) in enumerate(variables):
             info = self.public.measures.get(key[0])
             if key[0] in self.negative:
@@ -190,11 +253,10 @@ class Builder:
     def _told(self) -> dict[Variable, tuple[float, float]]:
         """Per variable the interval that publishing it tells, in this release or an earlier one."""
         told: dict[Variable, tuple[float, float]] = {}
-        for state in self.states[1:]:
-            for key, value in state.value.items():
-                told[key, state.version[key]] = (value, value)
+        for key, entries in self.history.changes.items():
+            told |= {(key, version): (value, value) for _, version, value in entries if version and value is not None}
         for key, low in self.facts.low.items():
-            variable = (key, self.states[0].version.get(key, NOW))
+            variable = (key, self.now.version.get(key, NOW))
             if variable in self.index:
                 before = told.get(variable, (-INFINITE, INFINITE))
                 both = max(low, before[0]), min(self.facts.high[key], before[1])
@@ -211,12 +273,16 @@ class Builder:
 
     def _past(self, current: set[int]) -> dict[int, str]:
         found: dict[int, str] = {}
-        for state in self.states[1:]:
-            for key, version in state.version.items():
-                position = self.index.get((key, version))
-                if position is not None and position not in current and key not in state.value:
-                    found.setdefault(position, state.name)
+        for key, entries in self.history.changes.items():
+            for number, version, value in entries:
+                position = self.index.get((key, version)) if version and value is None else None
+                if position is not None and position not in current:
+                    found.setdefault(position, self.history.names[number])
         return found
+
+
+def _cells(group: list[Template]) -> list[Key]:
+    return sorted({key for template in group for key in template.cells})
 
 
 def _meet(told: tuple[float, float], low: float, high: float) -> tuple[float, float]:

@@ -17,13 +17,10 @@ from pipelines.audit.table_reading import Printed, Unusable, read
 from pipelines.audit.table_relations import Puzzle, number, puzzle
 from pipelines.disclosure.attack import Contradiction, Intervals, SolverFailed, attack
 from pipelines.disclosure.system import EXACT, components, part
-from pipelines.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from pipelines.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_RECOVERABLE, EXIT_USAGE
 from pipelines.intake.failures import shown
 from pipelines.progress import Voice
 from schemas.audited_table import AuditedTable, description
-
-EXIT_RECOVERABLE = 4
-"""A withheld cell can be worked out."""
 
 DESCRIPTION_BYTES = 1024 * 1024
 """Largest description."""
@@ -145,6 +142,8 @@ def _writable(html: Path, path: Path, about: Path) -> None:
 
 def _described(path: Path, *, given: bool) -> AuditedTable:
     try:
+        if path.exists() and not path.is_file():
+            raise Unusable([f"{shown(str(path))}: die Beschreibung ist keine Datei"])
         if path.stat().st_size > DESCRIPTION_BYTES:
             raise Unusable([f"{shown(path.name)}: zu groß für eine Beschreibung (YAML)"])
         text = path.read_bytes().decode("utf-8-sig")

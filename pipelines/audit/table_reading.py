@@ -98,6 +98,8 @@ def read(path: Path, table: AuditedTable) -> Printed:
     Raises:
         Unusable: it can't be read as described.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise Unusable([f"{shown(str(path))}: nicht lesbar, das ist keine Datei"])
     try:
         with path.open("rb") as file:
             start = file.read(8)

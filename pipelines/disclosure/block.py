@@ -107,14 +107,14 @@ class Block:
         lower, upper = np.where(self.free, self.lower, self.low), np.where(self.free, self.upper, self.high)
         if (solution < lower - slack).any() or (solution > upper + slack).any():
             return False
-        owner, cells, values, row_low, row_high = self._flat
+        owner, cells, values, row_low, row_high = self.flat
         terms = values * solution[cells]
         total = np.bincount(owner, weights=terms, minlength=len(row_low))
         room = TOLERANCE * np.maximum(1.0, np.abs(solution).max(initial=0.0))
         return bool(((total >= row_low - room) & (total <= row_high + room)).all())
 
     @cached_property
-    def _flat(self) -> tuple[Indexes, Indexes, Floats, Floats, Floats]:
+    def flat(self) -> tuple[Indexes, Indexes, Floats, Floats, Floats]:
         """All rows as arrays: row of each entry, its cell, its value; bounds of the rows."""
         return (
             np.repeat(np.arange(len(self.rows)), [len(row.cells) for row in self.rows]),

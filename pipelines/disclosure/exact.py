@@ -77,15 +77,16 @@ class Attacker:
         rows = Sparse()
         for row in block.rows:
             rows.add(row.cells, row.values, row.low, row.high)
-        self._owner, self._cells, self._values, self._row_low, self._row_high = block._flat  # noqa: SLF001
+        self._owner, self._cells, self._values, self._row_low, self._row_high = block.flat
         self._all = positions(np.arange(len(block)))
         self._lower, self._upper = block.low.copy(), block.high.copy()
-        self._program = Program(np.zeros(len(block)), block.low, block.high, rows)
-        self._cost = -1
+        self._program = Program(np.zeros(len(block)), block.low, block.high, rows, primal=True)
+        self._cost, self._resting = -1, False
         self._reach: dict[Need, float] = {}
 
     def choose(self, share: Floats, reach: float = INFINITE) -> None:
         """Let free cells move by a share (n, 0 to 1) of their room; the room is at most `reach`."""
+        self._resting = False
         with np.errstate(invalid="ignore"):
             rise = np.where(share > 0, np.minimum(self.rise, reach) * share, 0.0)
             fall = np.where(share > 0, np.minimum(self.fall, reach) * share, 0.0)
@@ -95,7 +96,9 @@ class Attacker:
     def reach(self, need: Need) -> float:
         """How far a need is from being met if nothing but the closed cells is suppressed."""
         if need not in self._reach:
-            self.choose(np.zeros(len(self.block)))
+            if not self._resting:
+                self.choose(np.zeros(len(self.block)))
+                self._resting = True
             got = self._attempt(need)[0]
             self._reach[need] = max(need.value - got if need.kind != "low" else got - need.value, 0.0)
         return self._reach[need]
@@ -270,6 +273,9 @@ class _Search:
         self.bound, self.relaxed = 0.0, 0.0
         self.share, self.reduced = np.zeros(len(self.block)), np.zeros(len(self.master.cells))
         self.links = _Links(self.block)
+        needs = ((self.attacker.reach(need), need) for need in self.block.needs)
+        # sorted, so that the attacker's bounds change as rarely as possible
+        self.unmet = sorted(((reach, need) for reach, need in needs if reach > 0), key=lambda pair: pair[0])
 
     def run(self) -> tuple[float, bool]:
         """Bound, and whether the state's pattern is proven cheapest."""
@@ -293,7 +299,7 @@ class _Search:
 
     def relax(self) -> None:
         """Cuts for fractional choices, until none is violated."""
-        self.master.add(self.links.required({n.cell for n in self.block.needs if self.attacker.reach(n) > 0}))
+        self.master.add(self.links.required({need.cell for _, need in self.unmet}))
         for _ in range(self.limits.rounds):
             self._choose()
             for _ in range(LINK_ROUNDS):
@@ -310,12 +316,11 @@ class _Search:
         self._raise(self.relaxed)
 
     def _violated(self, share: Floats) -> list[Cut]:
-        cuts = []
-        for need in self.block.needs:
-            reach = self.attacker.reach(need)
-            if reach <= 0:
-                continue
-            self.attacker.choose(share, reach)
+        cuts, chosen = [], 0.0
+        for reach, need in self.unmet:
+            if reach != chosen:
+                self.attacker.choose(share, reach)
+                chosen = reach
             cut = self.attacker.cut(need)
             if cut is not None and cut.least > 0 and _sum(cut, share) < cut.least - VIOLATED:
                 cuts.append(cut)

@@ -216,7 +216,7 @@ def build(block: Block, start: Flags | None = None, price: Floats | None = None)
 
 
 def resting(block: Block, mover: Mover) -> Floats:
-    """A solution that shows every free cell as published; in whole numbers if there is one.
+    """A solution that shows every free cell as published, with whole numbers for counts.
 
     Raises:
         SolverFailed: there is none, the published numbers contradict each other.
@@ -227,7 +227,9 @@ def resting(block: Block, mover: Mover) -> Floats:
     if block.is_whole(rest):
         return rest
     still = Mover(block, np.zeros(len(block), dtype=bool)).move_whole(None)
-    return rest if still is None else still
+    if still is None:
+        raise SolverFailed("the published numbers contradict each other: no whole numbers keep all relations")
+    return still
 
 
 class _Known:
@@ -379,13 +381,12 @@ def settle(state: State) -> None:
     doubtful = _doubtful(state)
     if not doubtful:
         return
-    if block.is_whole(state.rest):
-        for cells, numbers, local in parts(state):
-            if not doubtful.isdisjoint(numbers):
-                mover = Mover(local.block.restricted(local.pattern))
-                for place in _doubtful(local):
-                    local.witnesses[place] = meet(mover, local.block.needs[place], local.rest, whole=True)
-                put_back(state, cells, numbers, local)
+    for cells, numbers, local in parts(state):
+        if not doubtful.isdisjoint(numbers):
+            mover = Mover(local.block.restricted(local.pattern))
+            for place in _doubtful(local):
+                local.witnesses[place] = meet(mover, local.block.needs[place], local.rest, whole=True)
+            put_back(state, cells, numbers, local)
     widen(state, sorted(number for number in doubtful if not _in_whole(block, state.witnesses[number])))
 
 

@@ -18,6 +18,9 @@ from pipelines.disclosure.system import Flags, Floats, Indexes
 SIZES = (30, 60, 100)
 """Free cells of a neighbourhood, one pass over the block for each."""
 
+LARGE = 1_500
+"""Blocks with more cells get the first pass only: the later ones take long there and gain little."""
+
 LIMITS = exact.Limits(rounds=20, programs=6, nodes=200)
 
 
@@ -42,8 +45,9 @@ def guided(state: State, share: Floats) -> State:
     return best
 
 
-def improve(state: State, sizes: tuple[int, ...] = SIZES) -> None:
+def improve(state: State) -> None:
     """Make a safe pattern cheaper, in place."""
+    sizes = SIZES if len(state.block) <= LARGE else SIZES[:1]
     near = _Near(state.block)
     for size in sizes:
         covered = np.zeros(len(state.block), dtype=bool)

@@ -20,6 +20,9 @@ from pipelines.disclosure.system import INFINITE, Flags, Floats
 ITERATIONS = 2_000_000
 """Simplex iterations of one solve; more means that something is wrong, and raises."""
 
+DUAL, PRIMAL = 1, 4
+"""Simplex strategies of HiGHS: after changed bounds or new rows, and after changed costs."""
+
 Positions = npt.NDArray[np.int32]
 
 _STATUS = highspy.HighsModelStatus
@@ -92,7 +95,7 @@ def _engine(cost: Floats, lower: Floats, upper: Floats, rows: Sparse, whole: Fla
     return highs
 
 
-def set_option(highs: highspy.Highs, name: str, value: object) -> None:
+def set_option(highs: highspy.Highs, name: str, value: bool | int | float | str) -> None:
     """Set an option of the solver; a refused one raises SolverFailed."""
     if highs.setOptionValue(name, value) != highspy.HighsStatus.kOk:
         raise SolverFailed(f"solver option {name} not accepted")
@@ -108,8 +111,9 @@ class Program:
         rows: m rows.
     """
 
-    def __init__(self, cost: Floats, lower: Floats, upper: Floats, rows: Sparse) -> None:
+    def __init__(self, cost: Floats, lower: Floats, upper: Floats, rows: Sparse, *, primal: bool = False) -> None:
         self._highs = _engine(cost, lower, upper, rows, None)
+        set_option(self._highs, "simplex_strategy", PRIMAL if primal else DUAL)
         set_option(self._highs, "presolve", "off")  # a presolved model has no basis to start the next solve from
         set_option(self._highs, "simplex_iteration_limit", ITERATIONS)
         self.size = len(cost)
@@ -149,8 +153,7 @@ class Program:
         Raises:
             SolverFailed: any other state.
         """
-        self._highs.run()
-        status = self._highs.getModelStatus()
+        status = self._run()
         if status in _NO_SOLUTION:
             return None
         if status != _STATUS.kOptimal:
@@ -165,6 +168,16 @@ class Program:
             np.array(found.row_dual, dtype=float),
             np.array(found.col_dual, dtype=float),
         )
+
+    def _run(self) -> highspy.HighsModelStatus:
+        """Solve; what ends undecided from the last basis is solved once more from nothing."""
+        self._highs.run()
+        status = self._highs.getModelStatus()
+        if status == _STATUS.kOptimal or status in _NO_SOLUTION:
+            return status
+        self._highs.clearSolver()
+        self._highs.run()
+        return self._highs.getModelStatus()
 
     @staticmethod
     def _done(status: highspy.HighsStatus) -> None:
@@ -190,8 +203,9 @@ def solve_whole(
         SolverFailed: any state but optimal, infeasible or out of nodes.
     """
     highs = _engine(cost, lower, upper, rows, whole)
-    for name, value in {"mip_rel_gap": 0.0, "mip_abs_gap": gap, "mip_max_nodes": nodes}.items():
-        set_option(highs, name, value)
+    set_option(highs, "mip_rel_gap", 0.0)
+    set_option(highs, "mip_abs_gap", gap)
+    set_option(highs, "mip_max_nodes", nodes)
     highs.run()
     status, info = highs.getModelStatus(), highs.getInfo()
     if status in _NO_SOLUTION:

@@ -221,6 +221,7 @@ class _Marks:
                 self._cell(root, self.merged.cells[root])
         for rest, (part, whole) in self.remainders.pairs.items():
             self._remainder(self.merged.root(rest), self.merged.root(part), self.merged.root(whole))
+        self._silence()
 
     def _cell(self, root: Key, cell: Cell) -> None:
         number, rule = self.position[root], self.rule(root)
@@ -294,16 +295,41 @@ class _Marks:
             self._close(number, "not_there")
         if rule is None or cell.value is None or cell.state == PUBLIC:
             return
-        known = {self.merged.cells[key].state for key in (part, whole)}
-        if known == {PUBLIC}:
+        if self._tiny(part, whole) or self._both_out(part, whole):
             return
-        if 0 < cell.value < rule.threshold and not self._both_out(part, whole):
+        if 0 < cell.value < rule.threshold:
             self.reasons[number] = "primary_complement"
             self._need(number, rule, rule.need_high)
         size = self.merged.cells[whole].value or 0.0
         if cell.value == 0 and 0 < size < rule.whole_group and self._seen(part) != "published":
             self._close(self.position[part], "primary_group")
             self.need_open[self.position[part]] = True
+
+    def _tiny(self, part: Key, whole: Key) -> bool:
+        """Everybody knows that the whole is smaller than the threshold, so that any star would tell too much."""
+        rule, above = self.rule(part), self.merged.cells[whole]
+        tiny = above.state == PUBLIC and above.value is not None and 0 < above.value < (rule.threshold if rule else 0)
+        return tiny and self.merged.cells[part].state in (OWN, WITHHELD)
+
+    def _silence(self) -> None:
+        """In groups that everybody knows to be tiny nothing is ever shown, not even a zero: no star tells anything."""
+        pairs = self.remainders.pairs.values()
+        roots = [(self.merged.root(part), self.merged.root(whole)) for part, whole in pairs]
+        waiting = [part for part, whole in roots if self._tiny(part, whole)]
+        below: dict[Key, list[Key]] = defaultdict(list)
+        for relation in self.merged.relations if waiting else []:
+            below[relation.total] += [part for part, _ in relation.parts]
+        seen: set[Key] = set()
+        while waiting:
+            root = waiting.pop()
+            number, known = self.position[root], self._seen(root) == "published"
+            if root in seen or self.merged.cells[root].state not in (OWN, WITHHELD) or known:
+                continue
+            seen.add(root)
+            self._close(number, "primary_group")
+            self.lower[number], self.need_low[number], self.need_high[number] = 0.0, 0.0, np.nan
+            self.need_open[number] = True
+            waiting += below[root]
 
     def _both_out(self, part: Key, whole: Key) -> bool:
         """Part and whole were both published before, or are public: their difference is known for good."""

@@ -241,7 +241,7 @@ REASONS_DE = {
     "primary_count": "kleine Anzahl",
     "primary_complement": "kleiner Rest zum Ganzen",
     "primary_units": "zu wenige Einheiten (Haushalte, Schulen)",
-    "primary_group": "alle einer kleinen Gruppe",
+    "primary_group": "kleine Gruppe",
     "withheld": "von der Quelle gesperrt oder Summe mit gesperrtem Teil",
     "ledger": "in einer früheren Veröffentlichung gesperrt und seither unverändert",
     "not_there": "liegt nicht vor",

@@ -149,7 +149,8 @@ def protect(task: Task, *, cache: Cache | None = None) -> Pattern:
     order = np.array(sorted(range(len(task.system)), key=task.system.names.__getitem__), dtype=np.int64)
     whole = _canonical(task, order)
     blocks = list(split(whole, whole.exact & ~whole.free))
-    suppressed, results, failed = whole.closed.copy(), [], {}
+    suppressed, results = whole.closed.copy(), []
+    failed: dict[str, list[str]] = {}
     for cells, block in blocks:
         start = time.perf_counter()
         try:

@@ -1,0 +1,220 @@
+"""What was ever published counts: earlier figures are known for good, what was withheld stays so while it is the same."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pipelines.clearance import Unsafe
+from pipelines.files import quoted
+from pipelines.ledger import KEY_VARIABLE, CellLedger, KeyProblem, key_file
+from pipelines.paths import Paths
+from tests.conftest import run_night, sozialraum
+from tests.test_history import NOW, edit, release_locks
+from tests.town import MEN, WOMEN, deliver, district, public, town
+
+DAY = dt.timedelta(days=1)
+KEY = ("hilfen", "weiblich", district(2), "stichtag", dt.date(2022, 12, 31))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(KEY_VARIABLE, str(tmp_path / "schluessel" / "ledger.key"))
+    return town(tmp_path / "Stadt")
+
+
+def night(folder: Path, number: int) -> dict[tuple[str, str], float | None]:
+    run_night(folder, NOW + number * DAY)
+    return public(folder)
+
+
+def changed(values: list[int], district_number: int, value: int) -> list[int]:
+    return [value if n == district_number else v for n, v in enumerate(values, 1)]
+
+
+# ---------------------------------------------------------------- stays what it was
+
+
+def test_secondary_star_stays_when_its_reason_is_gone(folder: Path) -> None:
+    deliver(folder)
+    first = night(folder, 0)
+    stars = {key for key, value in first.items() if value is None}
+    assert len(stars) == 4  # women and men of districts 2 and 3
+    # The 1 becomes 9, the 2 becomes 14: no small count is left; but the other two cells are what they were.
+    deliver(folder, women=changed(WOMEN, 2, 9), men=changed(MEN, 3, 14), name="b.csv")
+    second = night(folder, 1)
+    unchanged = {("maennlich", district(2)), ("weiblich", district(3))}
+    assert {key for key, value in second.items() if value is None} >= unchanged
+
+
+def test_published_figure_is_not_withheld_afterwards(folder: Path) -> None:
+    """It would help nobody: who kept the first release knows it. The second star goes elsewhere."""
+    deliver(folder, women=changed(WOMEN, 2, 9), men=changed(MEN, 3, 14))  # nothing small
+    first = night(folder, 0)
+    assert None not in first.values()
+    deliver(folder, men=changed(MEN, 3, 14), name="b.csv")  # now the women of district 2 are 1 instead of 9
+    second = night(folder, 1)
+    stars = {key for key, value in second.items() if value is None}
+    assert ("weiblich", district(2)) in stars
+    same = {key for key, value in first.items() if key[1] not in (district(2), "99999000-BE-1", "99999000")}
+    assert not stars & same - {("weiblich", district(2))}
+
+
+def test_small_correction_of_a_withheld_figure_keeps_it_withheld(folder: Path) -> None:
+    """Shown as 3 after a star, with the note "one case more", it would have been 2."""
+    deliver(folder)
+    night(folder, 0)
+    deliver(folder, men=changed(MEN, 3, 3), women=changed(WOMEN, 2, 9), name="b.csv")
+    assert night(folder, 1)["maennlich", district(3)] is None
+
+
+def test_same_figures_again_make_no_new_release_and_no_new_entry(folder: Path) -> None:
+    deliver(folder)
+    night(folder, 0)
+    deliver(folder, name="nochmal.csv")
+    run_night(folder, NOW + DAY)
+    assert len(list((Paths.of(folder).history / "veroeffentlicht").glob("*"))) == 1
+
+
+def test_deleted_release_folders_do_not_blind_the_protection(folder: Path) -> None:
+    deliver(folder)
+    stars = {key for key, value in night(folder, 0).items() if value is None}
+    shutil.rmtree(folder / "data/releases")
+    shutil.rmtree(folder / "data/warehouse")
+    deliver(folder, women=changed(WOMEN, 2, 9), men=changed(MEN, 3, 14), name="b.csv")
+    again = night(folder, 1)
+    assert {("maennlich", district(2)), ("weiblich", district(3))} <= {k for k in stars if again[k] is None}
+
+
+def test_rebuilt_warehouse_gives_the_same_release(folder: Path) -> None:
+    deliver(folder)
+    run = run_night(folder, NOW)
+    shutil.rmtree(folder / "data/warehouse")
+    again = run_night(folder, NOW + DAY)
+    assert run.publication and again.publication
+    assert again.publication.content_hash == run.publication.content_hash
+    assert not again.publication.new
+
+
+def test_two_releases_that_are_safe_each_can_be_unsafe_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A protector that forgets what it published is caught by the audit, which does not."""
+    deliver(folder)
+    night(folder, 0)
+    monkeypatch.setattr(CellLedger, "before", lambda *_: None)
+    weights = {district(1): 9.0, district(2): 9.0, district(3): 1.0}
+    monkeypatch.setattr(
+        "pipelines.disclosure.problem.weights",
+        lambda project, cells: __import__("numpy").array([weights.get(c.key[2], 0.5) for c in cells]),
+    )
+    # Other costs, other secondary stars; the sums of the first release tell what the second one hides.
+    deliver(folder, women=changed(WOMEN, 5, 31), name="b.csv")
+    paths = Paths.of(folder)
+    in_force = os.readlink(paths.current)
+    try:
+        run_night(folder, NOW + DAY)
+    except Unsafe as unsafe:
+        release_locks()
+        assert any(leak.kind in ("errechenbar", "bedarf") for leak in unsafe.audit.leaks)
+        assert os.readlink(paths.current) == in_force
+    else:
+        first, second = CellLedger.open(paths).releases[0][1], public(folder)
+        assert not any(second[k[1], k[2]] is None and first[k].status == "published" for k in first if k[0] == "hilfen")
+
+
+# ---------------------------------------------------------------- the ledger's files
+
+
+def test_withheld_figures_stand_in_the_ledger_as_keyed_marks_only(folder: Path) -> None:
+    deliver(folder)
+    figures = night(folder, 0)
+    file = next((Paths.of(folder).history / "veroeffentlicht").glob("*.parquet"))
+    with duckdb.connect() as con:
+        rows = con.execute(
+            f"SELECT category, area_id, status, value, mark FROM read_parquet('{quoted(file)}') WHERE measure_id='hilfen'"
+        ).fetchall()
+    assert {(c, a) for c, a, status, *_ in rows if status == "withheld"} == {k for k, v in figures.items() if v is None}
+    assert all(value is None and len(mark) == 64 for _, _, status, value, mark in rows if status == "withheld")
+    assert {(c, a): v for c, a, status, v, _ in rows if status == "published"} == {
+        k: v for k, v in figures.items() if v is not None
+    }
+    marks = {mark for *_, mark in rows}
+    for secret in ("1.0", "1", "2.0", "2"):  # what anybody without the key would try
+        for text in (secret, f"{'|'.join(map(str, KEY))}={secret}", f"hilfen|weiblich|{district(2)}|{secret}"):
+            assert hashlib.sha256(text.encode()).hexdigest() not in marks
+
+
+def test_key_is_made_outside_of_the_project_and_for_its_owner_only(folder: Path) -> None:
+    deliver(folder)
+    night(folder, 0)
+    file = key_file(Paths.of(folder))
+    assert not file.is_relative_to(folder)
+    assert file.stat().st_mode & 0o777 == 0o600
+    secret = file.read_text(encoding="ascii").strip()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert secret.encode() not in path.read_bytes(), path
+            assert bytes.fromhex(secret) not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("damage", ["missing", "other", "short", "readable by all", "inside"])
+def test_trouble_with_the_key_stops_the_publication_and_says_what_to_do(
+    folder: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(folder)
+    night(folder, 0)
+    paths = Paths.of(folder)
+    file, in_force = key_file(paths), os.readlink(paths.current)
+    if damage == "missing":
+        file.unlink()
+    elif damage == "other":
+        file.write_text("ab" * 32, encoding="ascii")
+    elif damage == "short":
+        file.write_text("ab", encoding="ascii")
+    elif damage == "readable by all":
+        file.chmod(0o644)
+    else:
+        monkeypatch.setenv(KEY_VARIABLE, str(folder / "data/history/ledger.key"))
+    deliver(folder, women=changed(WOMEN, 5, 31), name="b.csv")
+    run = sozialraum("nightly", "--project", folder)
+    assert run.returncode == 1
+    assert "Schlüssel" in run.stderr + run.stdout
+    assert any(word in run.stderr + run.stdout for word in ("Sicherung", "chmod 600", "außerhalb"))
+    assert "Traceback" not in run.stderr + run.stdout
+    assert os.readlink(paths.current) == in_force
+
+
+def test_lost_key_that_is_declared_keeps_everything_withheld(folder: Path) -> None:
+    deliver(folder)
+    stars = {key for key, value in night(folder, 0).items() if value is None}
+    paths = Paths.of(folder)
+    lost = CellLedger.open(paths).key_id
+    key_file(paths).unlink()
+    entry = {"key_id": lost, "on": "2026-03-02", "by": "Datenteam", "reason": "Platte defekt, keine Sicherung"}
+    edit(folder, lambda release: release.update(lost_keys=[entry]), topic="release", document="Release")
+    deliver(folder, women=changed(WOMEN, 2, 9), men=changed(MEN, 3, 14), name="b.csv")
+    again = night(folder, 1)
+    assert stars <= {key for key, value in again.items() if value is None}  # also those that changed: nobody can tell
+    with pytest.raises(KeyProblem, match="nicht"):
+        CellLedger.open(paths)  # without the declaration it still stops
+
+
+def test_ledger_is_written_before_the_release_can_be_seen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deliver(folder)
+
+    def power_cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.release.publish.point_current", power_cut)
+    with pytest.raises(KeyboardInterrupt):
+        run_night(folder, NOW)
+    release_locks()
+    monkeypatch.undo()
+    monkeypatch.setenv(KEY_VARIABLE, str(folder.parent / "schluessel" / "ledger.key"))
+    assert len(CellLedger.open(Paths.of(folder)).releases) == 1
+    assert None in night(folder, 1).values()
