@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import io
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from pipelines.audit.facts import ABSENT as ABSENT_THEN
 from pipelines.audit.facts import Change, Earlier
 from pipelines.audit.facts import Key as TextKey
 from pipelines.audit.facts import Need as AuditNeed
@@ -15,7 +17,7 @@ from pipelines.audit.release import Audit, audit_release
 from pipelines.disclosure.cells import Key
 from pipelines.disclosure.protection import ATTACKER, RULES_VERSION, Need
 from pipelines.files import write_text
-from pipelines.ledger import ABSENT, CellLedger, Entry
+from pipelines.ledger import ABSENT, CellLedger, Entry, secret_of
 from pipelines.marts.models import Models
 from pipelines.paths import Paths
 from schemas.documents import LostKey
@@ -71,11 +73,19 @@ def earlier_of(ledger: CellLedger, entries: Mapping[Key, Entry]) -> Earlier:
         return None if entry.key_id in ledger.lost else entry.mark
 
     states: list[list[Change]] = [
-        [(text_key(key), entry.value, mark(entry)) for key, entry in changed.items() if entry.status != ABSENT]
+        [
+            (text_key(key), entry.value, ABSENT_THEN if entry.status == ABSENT else mark(entry))
+            for key, entry in changed.items()
+        ]
         for _, changed in ledger.releases
     ]
     marks = {text_key(key): mark(entry) for key, entry in entries.items() if entry.mark}
-    return Earlier(states, marks, [release_id for release_id, _ in ledger.releases])
+    names = [release_id for release_id, _ in ledger.releases]
+
+    def mark_of(key: TextKey, value: float) -> str:
+        return ledger.mark((*key[:4], dt.date.fromisoformat(key[4])), secret_of(value, ""))
+
+    return Earlier(states, marks, names, mark_of)
 
 
 def earlier_of_release(paths: Paths, lost: Iterable[LostKey], release_id: str) -> Earlier:
@@ -115,12 +125,13 @@ def _public_report(audit: Audit) -> str:
         *[(f"angegriffen über: {_KINDS.get(kind, kind)}", number) for kind, number in sorted(audit.relations.items())],
         ("Angreifer", ATTACKER),
         ("Fassung der Regeln", RULES_VERSION),
-        ("Dauer in Sekunden", f"{audit.seconds:.1f}".replace(".", ",")),
     ]
     return _csv(["Merkmal", "Wert"], rows)
 
 
 _KINDS = {
+    "enthalten": "Teile, die nicht größer als ihr Ganzes sind",
+    "quoten": "Quoten, als Spannen der Anzahl dahinter",
     "gebiete": "Gebietssummen",
     "auspraegungen": "Summen über Ausprägungen",
     "kennzahlen": "Summen von Kennzahlen",

@@ -109,7 +109,7 @@ class CellLedger:
         if last.key_id in self.lost:
             return WITHHELD
         near = [value + step for step in range(-nearby + 1, nearby)] if value.is_integer() else [value]
-        return WITHHELD if last.mark in {self.mark(key, secret_of(v)) for v in near} else None
+        return WITHHELD if last.mark in {self.mark(key, secret_of(v, "")) for v in near} else None
 
     def add(self, release_id: str, current: Mapping[Key, Entry]) -> None:
         """Note a publication before anybody can see it: what differs from the one before.
@@ -138,9 +138,9 @@ class CellLedger:
                 self.ever.setdefault(key, set()).add(entry.value)
 
 
-def secret_of(value: float) -> str:
-    """A true value as it goes into a mark."""
-    return repr(float(value))
+def secret_of(value: float | None, deliveries: str) -> str:
+    """What goes into a mark: the true value, or where nobody here knows it, the deliveries it comes from."""
+    return f"* {deliveries}" if value is None else repr(float(value))
 
 
 def key_file(paths: Paths) -> Path:

@@ -418,6 +418,24 @@ def test_intervals_are_those_of_trying_all_values(tmp_path: Path) -> None:
     assert len(audit.leaks) == sum(high < 3 for _, high in expected.values())
 
 
+def test_attacker_knows_that_counts_are_whole(tmp_path: Path) -> None:
+    """x + six others = 7, where of each three any two have at least 1 together.
+
+    In fractions three halves each do, so x can be 4; whole numbers need 2 of each three, so x is at most 3.
+    """
+    names = ["a1", "b1", "c1", "a2", "b2", "c2"]
+    pairs = [pair for pair in itertools.combinations(names, 2) if pair[0][1] == pair[1][1]]
+    cells: Cells = {cell("x", "st-1"): STAR, cell("alle", "st-1"): 7.0}
+    cells |= {cell("g", "st-1", name): STAR for name in names} | {cell("u", "st-1", "".join(p)): STAR for p in pairs}
+    parts = [("alle", "alle", "insgesamt", "x", "insgesamt", 1, 0.0)]
+    parts += [("alle", "alle", "insgesamt", "g", name, 1, 0.0) for name in names]
+    parts += [("".join(p), "u", "".join(p), "g", name, 1, 0.0) for p in pairs for name in p]
+    measures = {"x": {"threshold": 4}, "alle": {"threshold": None}, "g": {"threshold": None}, "u": {}}
+    audit = audit_release(bare(tmp_path, cells, measures=measures, parts=parts), None)
+    assert audit.intervals[cell("x", "st-1")] == (1, 3)
+    assert [leak.where.split()[0] for leak in audit.leaks] == ["x"]
+
+
 # ---------------------------------------------------------------- earlier releases
 
 
@@ -453,6 +471,19 @@ def test_other_secondary_star_than_before_gives_the_first_away(tmp_path: Path) -
     assert audit.exact_but_large == 1
     unknown = Earlier([before], {cell("t", "st-1"): "m1"})  # nobody says that the second is unchanged
     assert against(tmp_path / "b", city_of("12"), unknown).intervals[cell("t", "st-1")] == (1, 4)
+
+
+def test_marks_of_published_figures_can_be_worked_out(tmp_path: Path) -> None:
+    """The same two releases as above; the ledger knows marks of withheld figures only, and how to make one."""
+
+    def mark_of(key: Key, value: float) -> str:
+        return f"{key[2]} hat {value:g}"
+
+    before = state(city_of("13"), {1: "st-1 hat 1", 3: "st-3 hat 20"})
+    marks = {cell("t", "st-1"): "st-1 hat 1", cell("t", "st-2"): "st-2 hat 4"}
+    assert against(tmp_path / "a", city_of("12"), Earlier([before], marks)).leaks == []
+    audit = against(tmp_path / "b", city_of("12"), Earlier([before], marks, mark_of=mark_of))
+    assert [": 1, also unter 3" in leak.what for leak in audit.leaks] == [True]
 
 
 def test_cell_ever_published_with_the_same_mark_is_known(tmp_path: Path) -> None:
@@ -811,6 +842,15 @@ def test_plain_hashes_are_found(models: Models, release: Path) -> None:
     places += ["katalog/quellen_de.csv", "pruefsummen.sha256", "datapackage.json"]
     found = [leak.where for leak in audit_release(release, models).leaks if leak.kind == "pruefsumme"]
     assert not [place for place in places if not any(where.startswith(place) for where in found)], found
+
+
+def test_table_of_contents_says_no_more_than_its_files(models: Models, release: Path) -> None:
+    package = json.loads((release / "datapackage.json").read_text(encoding="utf-8"))
+    package["sources"][0]["title"] += ", 12 Sterne"
+    package["resources"][0]["description"] = "Altstadt: 1"
+    (release / "datapackage.json").write_text(json.dumps(package), encoding="utf-8")
+    found = [leak.where for leak in audit_release(release, models).leaks if leak.kind == "nicht_ableitbar"]
+    assert found == [f"datapackage.json, {package['resources'][0]['path']}", "datapackage.json, sources"]
 
 
 def test_hash_in_place_of_the_content_hash_is_found(models: Models, release: Path) -> None:

@@ -147,7 +147,10 @@ def test_three_year_sums_equal_their_years(kiel: duckdb.DuckDBPyConnection) -> N
     ).fetchall()
     assert len(rows) == 37 * 8
     for area, period, pooled, total, n in rows:
-        assert pooled == (total if n == 3 else None), (area, period)
+        if n == 3:
+            assert pooled == total, (area, period)
+        else:  # a year is withheld: by its office, then the sum is, too; or here, where only what tells too much is
+            assert pooled is None or total is None or pooled > total, (area, period)
 
 
 def test_constructed_figures_are_marked_wherever_they_are_used(kiel: duckdb.DuckDBPyConnection) -> None:

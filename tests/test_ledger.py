@@ -1,4 +1,4 @@
-"""What was ever published counts: earlier figures are known for good, what was withheld stays so while it is the same."""
+"""What was ever published counts: shown figures are known for good, a withheld one stays so while it is the same."""
 
 from __future__ import annotations
 
@@ -136,7 +136,8 @@ def test_withheld_figures_stand_in_the_ledger_as_keyed_marks_only(folder: Path) 
     file = next((Paths.of(folder).history / "veroeffentlicht").glob("*.parquet"))
     with duckdb.connect() as con:
         rows = con.execute(
-            f"SELECT category, area_id, status, value, mark FROM read_parquet('{quoted(file)}') WHERE measure_id='hilfen'"
+            "SELECT category, area_id, status, value, mark "
+            f"FROM read_parquet('{quoted(file)}') WHERE measure_id = 'hilfen'"
         ).fetchall()
     assert {(c, a) for c, a, status, *_ in rows if status == "withheld"} == {k for k, v in figures.items() if v is None}
     assert all(value is None and len(mark) == 64 for _, _, status, value, mark in rows if status == "withheld")

@@ -45,12 +45,17 @@ def _audit_folder(root: Path, path: Path | None, voice: Voice) -> int:
         if paths.is_project() and folder.is_relative_to(paths.releases.resolve()):
             models = Models(load_project(root))
             earlier = earlier_of_release(paths, models.project.release.lost_keys, folder.name)
+            if release_rules(folder) != models.project.rules:
+                voice.say(
+                    "Die Beschreibung (assets) ist seit dieser Veröffentlichung geändert: Tabellen nicht nachgerechnet."
+                )
+                models = None
     except (ConfigError, KeyProblem) as error:
         voice.error(str(error))
         return EXIT_USAGE
     audit = audit_release(folder, models, earlier=earlier)
     if models is None:
-        voice.say("Kein Projekt dazu: geprüft ohne frühere Veröffentlichungen und ohne Nachrechnen der Tabellen.")
+        voice.say("Geprüft ohne Nachrechnen der Tabellen aus den Grundzahlen" + ("." if earlier else _ALONE))
     relations = ", ".join(f"{kind} {number}" for kind, number in sorted(audit.relations.items())) or "keine"
     counted = f"{audit.cells} Zahlen, {audit.withheld} gesperrt"
     voice.say(f"{folder.name}: {counted}; angegriffen über {relations}; {audit.seconds:.1f} s")
@@ -64,6 +69,21 @@ def _audit_folder(root: Path, path: Path | None, voice: Voice) -> int:
     harmless = f"{audit.exact_but_large} sind errechenbar, aber nicht klein"
     voice.say(f"Sicher: keine gesperrte Zahl ist als klein erkennbar ({harmless}).")
     return EXIT_OK
+
+
+_ALONE = " und ohne frühere Veröffentlichungen (der Ordner gehört nicht zu diesem Projekt)."
+
+
+def release_rules(folder: Path) -> str | None:
+    """Hash of the declarations a release was made with; None if it does not tell."""
+    import duckdb
+
+    try:
+        with duckdb.connect(str(folder / "sozialraum.duckdb"), read_only=True) as con:
+            row = con.execute("SELECT rules FROM meta.release").fetchone()
+    except duckdb.Error:
+        return None
+    return str(row[0]) if row else None
 
 
 def _sentence(leak: Leak) -> str:

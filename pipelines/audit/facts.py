@@ -7,7 +7,7 @@ it stands; all facts about one cell are intersected. Nothing here knows a true v
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,11 +73,24 @@ class Earlier:
         states: per earlier release, oldest first, the cells whose status differs from the release before.
         current_marks: marks of cells of the release that is audited (withheld ones; published ones may have one too).
         names: names of the earlier releases, for messages; as long as `states`, or empty.
+        mark_of: mark that a value of a cell would have. Without it a published figure whose change carries no mark is
+            not known to be the same as a withheld one.
     """
 
     states: list[list[Change]] = field(default_factory=list)
     current_marks: Mapping[Key, str | None] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
+    mark_of: Callable[[Key, float], str] | None = None
+
+    def ever_withheld(self) -> set[Key]:
+        """Cells that were withheld in an earlier release, or are marked in this one."""
+        return {key for changes in self.states for key, value, _ in changes if value is None} | set(self.current_marks)
+
+    def mark(self, key: Key, value: float | None, mark: str | None, withheld: set[Key]) -> str | None:
+        """Mark of a figure, worked out if it is published and the cell was withheld at some time."""
+        if mark is None and value is not None and self.mark_of is not None and key in withheld:
+            return self.mark_of(key, value)
+        return mark
 
 
 @dataclass(frozen=True)

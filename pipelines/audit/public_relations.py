@@ -80,6 +80,31 @@ def remainder(numerator: Key, denominator: Key) -> Key:
     return (f"{denominator[0]}{REMAINDER}{numerator[0]}", numerator[1], *numerator[2:])
 
 
+def in_tiny_groups(public: Public, facts: Facts, templates: Sequence[Template]) -> set[Key]:
+    """Counts of groups that everybody knows to be smaller than the threshold, with all their parts.
+
+    There nothing may be shown, not even a zero; so a star there does not tell that anybody is counted.
+    """
+    wholes = [t.cells[:2] for t in templates if t.kind == "teil_und_ganzes"]
+    waiting = []
+    for whole, part in wholes:
+        threshold = public.threshold(part[0])
+        known = facts.exact(whole) and public.threshold(whole[0]) is None
+        if threshold is not None and known and 0 < facts.low[whole] < threshold:
+            waiting.append(part)
+    below: dict[Key, list[Key]] = defaultdict(list)
+    for template in templates if waiting else []:
+        if template.kind in ("gebiete", "auspraegungen", "kennzahlen", "jahre"):
+            below[template.cells[0]] += template.cells[1:]
+    found: set[Key] = set()
+    while waiting:
+        key = waiting.pop()
+        if key not in found:
+            found.add(key)
+            waiting += below[key]
+    return found
+
+
 def remainders(public: Public, keys: Iterable[Key]) -> list[tuple[Key, Key]]:
     """Numerator and denominator cells of all indicators that are a part of a whole at one date, where both exist."""
     existing, found = set(keys), []

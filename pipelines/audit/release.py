@@ -25,11 +25,11 @@ from pipelines.audit.facts import (
     Unreadable,
     load_public,
 )
-from pipelines.audit.public_relations import Template, all_templates, remainder
+from pipelines.audit.public_relations import Template, all_templates, in_tiny_groups, remainder
 from pipelines.audit.release_attack import Proof, prove
 from pipelines.audit.release_discovery import discover
 from pipelines.audit.release_files import DATABASE, check_containers, check_keys, check_names, file_checks
-from pipelines.audit.release_rebuild import check_codes, check_objects, check_reproduction, public_levels
+from pipelines.audit.release_rebuild import check_codes, check_objects, check_package, check_reproduction, public_levels
 from pipelines.audit.release_tokens import check_tokens
 from pipelines.audit.release_union import NOW, Builder, History, Moment, Union, current_moment, history_of
 from pipelines.marts.models import Models
@@ -89,6 +89,7 @@ def audit_release(
         lambda: check_containers(folder),
         lambda: check_tokens(folder, models),
         lambda: check_reproduction(database, public, models) if models is not None else [],
+        lambda: check_package(folder, models) if models is not None else [],
     ]
     for check in checks:
         leaks += _closed(check)
@@ -148,6 +149,7 @@ class _Attacked:
         self.relations: Counter[str] = Counter()
         self.intervals: dict[Key, tuple[float, float]] = {}
         self.exact_but_large = 0
+        self.quiet: set[Key] = set()
 
     def run(self) -> list[Leak]:
         """Attack, and say what must not be published."""
@@ -155,7 +157,8 @@ class _Attacked:
         templates = all_templates(self.public, self.facts, self.ratios, extra)
         templates += discover(self.public, self.facts, templates)
         now, history = current_moment(self.public, self.facts, self.earlier), history_of(self.earlier)
-        union = Builder(self.public, self.facts, now, history).build(templates)
+        self.quiet = in_tiny_groups(self.public, self.facts, templates)
+        union = Builder(self.public, self.facts, now, history, self.quiet).build(templates)
         self.relations = Counter(relation.kind for relation in union.system.relations)
         targets = self._targets(union)
         proof = prove(union, targets)
@@ -190,7 +193,7 @@ class _Attacked:
             low, high = float(proof.low[position]), float(proof.high[position])
             self.intervals[key] = (low, high)
             threshold = self._threshold(key)
-            if threshold is None:
+            if threshold is None or (key in self.quiet and low <= 0 < high):
                 continue
             if high < threshold:
                 leaks.append(self._leak(key, (low, high), threshold, self._source(key, position, union, proof)))
@@ -238,7 +241,8 @@ class _Attacked:
         for position, name in union.past.items():
             key = union.variables[position][0]
             threshold = self._threshold(key)
-            if threshold is not None and proof.high[position] < threshold:
+            quiet = key in self.quiet and proof.low[position] <= 0
+            if threshold is not None and not quiet and proof.high[position] < threshold:
                 found[union.variables[position]] = (position, name, threshold)
         if not found:
             return []

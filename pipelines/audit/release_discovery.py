@@ -1,7 +1,7 @@
 """Sums that nobody declares but everybody can see: a = b and a = b + c in all rows where all of them are published.
 
-Effort is bounded: per table at most `MAX_PAIRS` pairs of columns, those of one family first, each
-compared with all columns at once.
+Effort is bounded: per table at most `MAX_PAIRS` pairs of columns (fewer in large tables), those of one family first,
+each compared with all columns at once.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ MIN_ROWS = 8
 MIN_VALUES = 3
 """Different values each column must take in these rows."""
 MAX_PAIRS = 20_000
+MAX_WORK = 1_000_000_000
+"""Comparisons of two numbers per table; about two seconds."""
 Column = tuple[str, ...]
 
 
@@ -114,7 +116,7 @@ class _Table:
                 if total > part:
                     yield self.columns[total], (self.columns[part],)
         pairs = sorted(combinations(usable, 2), key=lambda pair: families[pair[0]] != families[pair[1]])
-        for first, second in pairs[:MAX_PAIRS]:
+        for first, second in pairs[: min(MAX_PAIRS, MAX_WORK // max(1, self.values.size))]:
             for total in self._equal_to(self.values[:, [first, second]]):
                 if total not in (first, second):
                     yield self.columns[total], (self.columns[first], self.columns[second])

@@ -228,6 +228,8 @@ def _wide(path: Path, name: str, public: Public, reader: Reader) -> list[Leak]:
     leaks += [Leak("widerspruch", f"{name}, {row[:4]}", text) for row in rows if len(row) != len(rows[0])]
     rows = [row for row in rows if len(row) == len(rows[0])]
     for row in rows[1:]:
+        if row[1] != public.area_names.get(row[0]):
+            leaks.append(Leak("nicht_ableitbar", f"{name}, {row[:4]}", "Das Gebiet heißt in mart.area anders."))
         for position, head in enumerate(rows[0]):
             if head.startswith("Zeichen: ") and not set(row[position].split()) <= signs:
                 where = f"{name}, {row[0]}, {row[3]}, {head}"

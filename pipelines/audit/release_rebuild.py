@@ -6,6 +6,8 @@ whatever differs was made of something that is not published, e.g. a z-score of 
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import re
 import tempfile
 from pathlib import Path
@@ -14,10 +16,11 @@ from typing import Any
 import duckdb
 
 from pipelines.audit.facts import Leak, Public, Unreadable
-from pipelines.audit.release_files import first_difference
+from pipelines.audit.release_files import CATALOGUE, CHECKSUMS, PACKAGE, first_difference, names_in
 from pipelines.files import quoted
 from pipelines.marts.edition import BrokenMart, build_edition, dictionary
 from pipelines.marts.models import Models
+from pipelines.release.datapackage import write_datapackage
 from schemas.codes import CODE_LISTS
 
 SCHEMAS = {"mart", "api", "meta"}
@@ -226,4 +229,43 @@ def _meta(file: Path, models: Models) -> list[Leak]:
     return leaks
 
 
-__all__ = ["check_codes", "check_objects", "check_reproduction", "public_levels"]
+def check_package(folder: Path, models: Models) -> list[Leak]:
+    """The table of contents is what its writer makes of these files and the declarations.
+
+    Raises:
+        Unreadable: it is no JSON object, or its moment is none.
+    """
+    path = folder / PACKAGE
+    if not path.exists():
+        return []
+    try:
+        published = json.loads(path.read_text(encoding="utf-8"))
+        created = dt.datetime.fromisoformat(published["created"])
+        content = str(published["contentHash"]).removeprefix("sha256:")
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unreadable(f"{PACKAGE}: {error}") from error
+    with tempfile.TemporaryDirectory(prefix="pruefung-") as scratch:
+        for name in names_in(folder):
+            if name not in (PACKAGE, CHECKSUMS):
+                link = Path(scratch) / name
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to((folder / name).resolve())
+        write_datapackage(Path(scratch), models, str(published["id"]), content, created)
+        rewritten = json.loads((Path(scratch) / PACKAGE).read_text(encoding="utf-8"))
+    text = "Das Inhaltsverzeichnis weicht von dem ab, was sich aus Dateien und Erklärungen ergibt; neu schreiben."
+    ours, expected = _by_path(published), _by_path(rewritten)
+    missing = {CATALOGUE[1]} - set(ours)  # the audit's own report is written after it
+    return [
+        Leak("nicht_ableitbar", f"{PACKAGE}, {place}", text)
+        for place in sorted({*ours, *expected} - missing)
+        if ours.get(place) != expected.get(place)
+    ]
+
+
+def _by_path(package: dict[str, Any]) -> dict[str, Any]:
+    """Entries of a table of contents, each file by its path."""
+    resources = {str(resource.get("path")): resource for resource in package.get("resources", [])}
+    return {**{key: value for key, value in package.items() if key != "resources"}, **resources}
+
+
+__all__ = ["check_codes", "check_objects", "check_package", "check_reproduction", "public_levels"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -90,21 +90,22 @@ class Union:
 
 def current_moment(public: Public, facts: Facts, earlier: Earlier) -> Moment:
     """The release that is audited."""
-    now = Moment(NOW)
+    now, withheld = Moment(NOW), earlier.ever_withheld()
     for key, status in public.status.items():
         if status != "missing":
             value = facts.low[key] if status == "value" and facts.exact(key) else None
-            now.put(key, value, earlier.current_marks.get(key), NOW)
+            now.put(key, value, earlier.mark(key, value, earlier.current_marks.get(key), withheld), NOW)
     return now
 
 
 def history_of(earlier: Earlier) -> History:
     """What was published before; a withheld cell without a mark is a version of its own."""
-    history = History()
+    history, withheld = History(), earlier.ever_withheld()
     for number, changes in enumerate(earlier.states):
         history.names.append(earlier.names[number] if earlier.names else f"frühere Veröffentlichung {number + 1}")
         for key, value, mark in changes:
-            version = mark or (f"{NOW} vor {number}" if value is None else f"= {value:g}")
+            known = earlier.mark(key, value, mark, withheld)
+            version = known or (f"{NOW} vor {number}" if value is None else f"= {value:g}")
             gone = value is None and mark == ABSENT
             history.changes.setdefault(key, []).append((number, None if gone else version, value))
     return history
@@ -113,11 +114,14 @@ def history_of(earlier: Earlier) -> History:
 class Builder:
     """Puts templates and releases together."""
 
-    def __init__(self, public: Public, facts: Facts, now: Moment, history: History) -> None:
+    def __init__(
+        self, public: Public, facts: Facts, now: Moment, history: History, quiet: Collection[Key] = ()
+    ) -> None:
         self.public = public
         self.facts = facts
         self.now = now
         self.history = history
+        self.quiet = quiet
         self.index: dict[Variable, int] = {}
         self.relations: list[Relation] = []
         self.standing = set(now.version) | set(history.changes)
@@ -247,7 +251,7 @@ class Builder:
             if key[0] in self.negative:
                 low[position] = -INFINITE
             elif info is not None and info.threshold is not None and info.zeros_published:
-                low[position] = 1.0 if (key, version) in stars else 0.0
+                low[position] = 1.0 if (key, version) in stars and key not in self.quiet else 0.0
         return low, np.full(len(variables), INFINITE)
 
     def _told(self) -> dict[Variable, tuple[float, float]]:

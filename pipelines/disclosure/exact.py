@@ -31,6 +31,9 @@ from pipelines.disclosure.system import INFINITE, Flags, Floats
 NOISE = 1e-9
 """Multipliers smaller than this are rounding noise of the solver."""
 
+SLIGHT = 1e-5
+"""Cuts with a smaller right-hand side (relative to their constants) could be rounding noise and are not used."""
+
 VIOLATED = 1e-4
 """Cuts are added if violated by at least this share of their right-hand side."""
 
@@ -104,7 +107,10 @@ class Attacker:
         return self._reach[need]
 
     def cut(self, need: Need) -> Cut | None:
-        """A cut for a need that the chosen movements leave unmet; None if they meet it."""
+        """A cut for a need that the chosen movements leave unmet; None if they meet it.
+
+        A cut that says nothing (`least` 0) stands for: unmet, but nothing usable learned.
+        """
         got, multipliers = self._attempt(need)
         short = got - need.value if need.kind == "low" else need.value - got
         if short <= 1e-6 * max(1.0, abs(need.value)):
@@ -115,7 +121,7 @@ class Attacker:
             constant, values = constant + more, values + coefficients
         least = (-need.value if need.kind == "low" else need.value) - constant
         least -= NOISE * max(1.0, abs(constant))  # a bound must not be too strong by rounding
-        if not np.isfinite(least) or least <= 0:
+        if not np.isfinite(least) or least < SLIGHT * max(1.0, abs(constant)):
             return Cut((), (), 0.0)
         cells = np.flatnonzero(values > NOISE)
         capped = np.minimum(values[cells] / least, 1.0)

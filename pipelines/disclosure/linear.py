@@ -95,7 +95,7 @@ def _engine(cost: Floats, lower: Floats, upper: Floats, rows: Sparse, whole: Fla
     return highs
 
 
-def set_option(highs: highspy.Highs, name: str, value: bool | int | float | str) -> None:
+def set_option(highs: highspy.Highs, name: str, value: bool | float | str) -> None:
     """Set an option of the solver; a refused one raises SolverFailed."""
     if highs.setOptionValue(name, value) != highspy.HighsStatus.kOk:
         raise SolverFailed(f"solver option {name} not accepted")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from pipelines.disclosure.cells import HIDDEN, MISSING, OWN, PUBLIC, WITHHELD, Cell, Key, cell_name
+from pipelines.disclosure.past import with_past
 from pipelines.disclosure.protector import Task
 from pipelines.disclosure.relations import WHOLES, KeyRelation, Remainders
 from pipelines.disclosure.rules import MeasureRule, rule_of
-from pipelines.disclosure.system import INFINITE, Relation, System
+from pipelines.disclosure.system import INFINITE, Floats, Relation, System
+from pipelines.ledger import CellLedger
 from pipelines.project import Project
 
 GAP = 1e-6
@@ -62,7 +63,7 @@ def build_problem(
     cells: dict[Key, Cell],
     relations: list[KeyRelation],
     remainders: Remainders,
-    before: Callable[[Key, float], str | None],
+    ledger: CellLedger,
 ) -> Problem:
     """Merge, check, mark.
 
@@ -71,16 +72,19 @@ def build_problem(
         cells: by key, hidden ones included.
         relations: between keys.
         remainders: hidden wholes without their parts.
-        before: what became of a figure in earlier releases: "published" (with this value), "withheld" or None.
+        ledger: what was published before.
 
     Raises:
         NotAdditive: known figures contradict a relation.
     """
     merged = _Merged(cells, relations)
     merged.check(project)
-    marks = _Marks(project, merged, remainders, before)
+    marks = _Marks(project, merged, remainders, ledger)
     marks.mark()
-    return marks.problem()
+    problem = marks.problem()
+    hidden = {marks.position[merged.root(rest)] for rest in remainders.pairs}
+    problem.task = with_past(problem.task, problem.cells, marks.roots, hidden, marks.kept_high(), ledger)
+    return problem
 
 
 class _Merged:
@@ -192,10 +196,8 @@ def place(cell: Cell) -> str:
 class _Marks:
     """Which cells are confidential and what must hold for them."""
 
-    def __init__(
-        self, project: Project, merged: _Merged, remainders: Remainders, before: Callable[[Key, float], str | None]
-    ) -> None:
-        self.project, self.merged, self.remainders, self.before = project, merged, remainders, before
+    def __init__(self, project: Project, merged: _Merged, remainders: Remainders, ledger: CellLedger) -> None:
+        self.project, self.merged, self.remainders, self.ledger = project, merged, remainders, ledger
         self.roots = sorted(merged.cells)
         self.position = {root: number for number, root in enumerate(self.roots)}
         size = len(self.roots)
@@ -261,7 +263,11 @@ class _Marks:
 
     def _seen(self, root: Key) -> str | None:
         value = self.merged.cells[root].value
-        seen = {self.before(key, value) for key in self.merged.aliases[root]} if value is not None else set()
+        if value is None:
+            return None
+        rule = self.rule(root)
+        nearby = rule.threshold if rule else 1
+        seen = {self.ledger.before(key, value, nearby) for key in self.merged.aliases[root]}
         return next((state for state in ("published", "withheld") if state in seen), None)
 
     def _primary(self, root: Key, cell: Cell, rule: MeasureRule) -> tuple[str, float]:
@@ -346,6 +352,12 @@ class _Marks:
         self.need_open[number] = True
         if rule.zeros_hidden:
             self.need_low[number] = 0.0
+
+    def kept_high(self) -> Floats:
+        """Per cell what the upper bound of an earlier version that was withheld must still reach; NaN for none."""
+        rules = [self.rule(root) for root in self.roots]
+        high = np.array([rule.need_high if rule else np.nan for rule in rules], dtype=float)
+        return np.where(np.isnan(self.need_low) | (self.need_low > 0), high, np.nan)
 
     def problem(self) -> Problem:
         cells = [self.merged.cells[root] for root in self.roots]

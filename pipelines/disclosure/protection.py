@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.disclosure.cells import OWN, PUBLIC, WITHHELD, Key, read_cells
+from pipelines.disclosure.past import EARLIER
 from pipelines.disclosure.problem import Problem, build_problem, place
 from pipelines.disclosure.protector import FileCache, Pattern, Unprotectable, protect
 from pipelines.disclosure.rates import RateRow, add_rates, own_rates
@@ -107,7 +108,7 @@ def protect_observation(
         pattern = protect(problem.task, cache=FileCache(cache))
     except Unprotectable as error:
         raise CannotProtect(_cannot(problem, error)) from error
-    shown = ~pattern.suppressed
+    shown = ~pattern.suppressed[: len(problem.cells)]
     suppressed = {key for key, number in problem.position.items() if not shown[number]}
     suppressed |= {row.key for row in rates if not _rate_shown(row, problem, shown)}
     _write(observation, target, suppressed)
@@ -133,13 +134,7 @@ def prepare(project: Project, observation: Path, ledger: CellLedger) -> tuple[Pr
     cells = read_cells(observation, sorted({*linked_measures(project, own), *units}), public)
     rates = add_rates(project, observation, cells)
     relations, remainders = build_relations(project, cells)
-    rules = {m.id: rule_of(project, m) for m in project.measures.values()}
-
-    def before(key: Key, value: float) -> str | None:
-        rule = rules.get(key[0])
-        return ledger.before(key, value, rule.threshold if rule else 1)
-
-    return build_problem(project, cells, relations, remainders, before), rates
+    return build_problem(project, cells, relations, remainders, ledger), rates
 
 
 def _rate_shown(row: RateRow, problem: Problem, shown: np.ndarray) -> bool:
@@ -150,8 +145,9 @@ def _rate_shown(row: RateRow, problem: Problem, shown: np.ndarray) -> bool:
 
 
 def _cannot(problem: Problem, error: Unprotectable) -> str:
-    by_name = dict(zip(problem.task.system.names, problem.cells, strict=True))
-    places = [place(by_name[name]) for name in error.cells]
+    by_name = dict(zip(problem.task.system.names, problem.cells, strict=False))
+    cells = [(by_name.get(name.partition(EARLIER)[0]), EARLIER in name) for name in error.cells]
+    places = [f"{place(cell)}{' (in einer früheren Fassung)' * old}" for cell, old in cells if cell]
     shown = "\n  ".join(places[:10]) + (f"\n  … und {len(places) - 10} weitere" if len(places) > 10 else "")
     return (
         "Nichts veröffentlicht: diese Zahlen sind geheim zu halten, lassen sich aber errechnen, was immer man sonst "
@@ -268,8 +264,8 @@ def ledger_entries(public: Path, true: Path, ledger: CellLedger) -> dict[Key, En
     for measure, category, area, period_type, date, value, withheld, secret, deliveries in rows:
         key: Key = (measure, category, area, period_type, date)
         if withheld:
-            text = secret_of(secret) if secret is not None else f"* {deliveries}"
-            entries[key] = Entry(KEPT, None, ledger.mark(key, text), ledger.key_id)
+            mark = ledger.mark(key, secret_of(secret, deliveries or ""))
+            entries[key] = Entry(KEPT, None, mark, ledger.key_id)
         else:
             entries[key] = Entry(PUBLISHED, value)
     return entries

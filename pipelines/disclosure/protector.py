@@ -147,7 +147,7 @@ def protect(task: Task, *, cache: Cache | None = None) -> Pattern:
         ValueError: flags, weights or bounds of the task make no sense.
     """
     order = np.array(sorted(range(len(task.system)), key=task.system.names.__getitem__), dtype=np.int64)
-    whole = _canonical(task, order)
+    whole = canonical(task, order)
     blocks = list(split(whole, whole.exact & ~whole.free))
     suppressed, results = whole.closed.copy(), []
     failed: dict[str, list[str]] = {}
@@ -184,7 +184,12 @@ def _result(block: Block, found: _Found, seconds: float) -> ComponentResult:
 # --- From task to blocks --------------------------------------------------------------------------------------------
 
 
-def _canonical(task: Task, order: Indexes) -> Block:
+def canonical(task: Task, order: Indexes) -> Block:
+    """A task in the order of its names (n positions), closed cells without their values.
+
+    Raises:
+        ValueError: flags, weights or bounds of the task make no sense.
+    """
     _check(task)
     system = task.system
     place = [0] * len(order)
@@ -359,6 +364,7 @@ def _cached(block: Block, entry: Any) -> _Found | None:
     if len(names) != int(pattern.sum()) or not np.isfinite(bound) or _broken(block, pattern):
         return None
     weight = float(block.weight[pattern].sum())
-    if method == "exact" and abs(weight - bound) > TOLERANCE * max(1.0, weight):
+    slack = TOLERANCE * max(1.0, weight)
+    if bound > weight + slack or (method == "exact" and bound < weight - slack):
         return None
     return _Found(pattern, weight if method == "exact" else float(bound), method)

@@ -97,7 +97,7 @@ def _field(models: Models, table: str, name: str, column: Column, german: bool) 
     if name in ("area_level", "level"):
         codes = models.project.directory.levels
     constraints: dict[str, Any] = {"enum": codes} if codes else {}
-    if name in models.all[f"mart.{table}"].mart.key:
+    if name in models.all[f"mart.{table}"].mart.key and name != "valid_from":  # empty: from of old
         constraints["required"] = True
     return field | ({"constraints": constraints} if constraints else {})
 

@@ -25,7 +25,7 @@ TABLES = {
     "observation": "daten/beobachtungen",
     "measure": "daten/kennzahlen",
     "measure_part": "daten/kennzahlen_summen",
-    "category": "schluessel/auspraegungen",
+    "category": "daten/auspraegungen",
     "area": "gebiete/gebiete",
     "membership": "gebiete/zuordnung",
 }

@@ -87,6 +87,7 @@ def publish(
     except BaseException:
         shutil.rmtree(folder)
         raise
+    write_datapackage(folder, models, release_id, edition.content_hash, created)  # with the report of that look
     _checksums(folder)
     sync_tree(folder)
     write_text(paths.releases / PENDING, release_id)
