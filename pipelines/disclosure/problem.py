@@ -321,7 +321,8 @@ class _Marks:
         """In groups that everybody knows to be tiny nothing is ever shown, not even a zero: no star tells anything."""
         pairs = self.remainders.pairs.values()
         roots = [(self.merged.root(part), self.merged.root(whole)) for part, whole in pairs]
-        waiting = [part for part, whole in roots if self._tiny(part, whole)]
+        sizes = {part: self.merged.cells[whole].value for part, whole in roots if self._tiny(part, whole)}
+        waiting = list(sizes)
         below: dict[Key, list[Key]] = defaultdict(list)
         for relation in self.merged.relations if waiting else []:
             below[relation.total] += [part for part, _ in relation.parts]
@@ -333,7 +334,9 @@ class _Marks:
                 continue
             seen.add(root)
             self._close(number, "primary_group")
-            self.lower[number], self.need_low[number], self.need_high[number] = 0.0, 0.0, np.nan
+            size = sizes.get(root)  # none of them, or all: both must remain possible
+            self.lower[number], self.need_low[number] = 0.0, 0.0
+            self.need_high[number] = np.nan if size is None else size
             self.need_open[number] = True
             waiting += below[root]
 
