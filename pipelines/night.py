@@ -236,6 +236,7 @@ class Night:
             cache=paths.internal / "geheimhaltung",
             report=paths.internal / "geheimhaltung.csv",
         )
+        self.say(self.protection.in_words())
         self.notes += self.protection.notes
         for note in self.protection.notes:
             self.say(f"Hinweis: {note}")
@@ -279,6 +280,7 @@ class Night:
         self.say("Veröffentlichung angreifen: was ließe sich aus ihr errechnen?")
         entries = ledger_entries(protection.observation, self.observation, self.ledger)
         self.audit = clear(folder, self.models, self.ledger, entries, protection.needs)
+        self.say(self.audit.in_words())
         self.ledger.add(self.release_id, entries)
 
     def _record(self) -> None:

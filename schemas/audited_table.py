@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from schemas import yaml_source
 from schemas.documents import Misfit, Strict, TableShape
-from schemas.yaml_source import Problem
 
 COLUMNS = "columns"
 """Stands in `sums` for the columns of counts, which have no heading of their own."""
@@ -111,44 +108,3 @@ class AuditedTable(Strict):
                 if sign.strip() in seen and seen[sign.strip()] != key:
                     raise Misfit(f"»{sign}« steht auch unter {seen[sign.strip()]}", key)
                 seen[sign.strip()] = key
-
-
-def description(text: str, file: str) -> tuple[AuditedTable | None, list[Problem]]:
-    """The description in a YAML text, or what is wrong with it.
-
-    Args:
-        text: content of the file, one document.
-        file: name used in messages.
-    """
-    if len(text) > yaml_source.MAX_CHARACTERS:
-        return None, [Problem(file, 1, "die Datei ist zu groß")]
-    try:
-        if (deep := yaml_source._too_deep(text)) is not None:  # noqa: SLF001  the one reader of our YAML
-            return None, [Problem(file, deep, "zu tief verschachtelt")]
-        node = yaml.compose(text, Loader=yaml.CSafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        hint = "oft Einrückung, Doppelpunkt, Klammer oder ein Stern ohne Anführungszeichen"
-        return None, [Problem(file, line, f"kein gültiges YAML, {hint} ({error.problem or error.context})")]
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return None, [Problem(file, 1, "kein gültiges YAML: die Datei enthält unsichtbare Steuerzeichen")]
-    if not isinstance(node, yaml.MappingNode):
-        return None, [Problem(file, 1, "die Datei ist leer oder keine Gruppe von Schlüsseln (labels, sums, …)")]
-    return _validated(node, file)
-
-
-def _validated(node: yaml.MappingNode, file: str) -> tuple[AuditedTable | None, list[Problem]]:
-    lines: dict[yaml_source.Path, int] = {(): 1}
-    problems: list[Problem] = []
-    try:
-        yaml_source._positions(node, (), lines, file, problems)  # noqa: SLF001
-        content = None if problems else yaml.CSafeLoader("").construct_document(node)
-    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
-        return None, [Problem(file, 1, "die Angaben sind nicht lesbar (als Text gemeint: in Anführungszeichen)")]
-    if problems:
-        return None, problems
-    try:
-        return AuditedTable.model_validate(content), []
-    except ValidationError as error:
-        found = yaml_source._explain(error, AuditedTable, file, lines)  # noqa: SLF001
-        return None, [Problem(p.file, p.line, p.message.replace("»attributes«: ", "")) for p in found]

@@ -71,6 +71,9 @@ class Parsed:
         return 1
 
 
+M = typing.TypeVar("M", bound=BaseModel)
+
+
 def parse(text: str, file: str) -> tuple[list[Parsed], list[Problem]]:
     """Parse all documents of one file.
 
@@ -81,27 +84,70 @@ def parse(text: str, file: str) -> tuple[list[Parsed], list[Problem]]:
     Returns:
         The valid documents and the problems of the others; nothing is raised for bad input.
     """
-    if len(text) > MAX_CHARACTERS:
-        return [], [Problem(file, 1, f"die Datei ist zu groß (höchstens {MAX_CHARACTERS // 1024**2} MB)")]
-    try:
-        if (line := _too_deep(text)) is not None:
-            return [], [Problem(file, line, _NESTED)]
-        nodes = [node for node in yaml.compose_all(text, Loader=yaml.CSafeLoader) if node is not None]
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        hint = "oft Einrückung, Doppelpunkt, Klammer oder Anführungszeichen in oder über dieser Zeile"
-        return [], [Problem(file, line, f"kein gültiges YAML, {hint} ({error.problem or error.context})")]
-    except (yaml.YAMLError, ValueError, RecursionError):
-        odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
-        line = text.count("\n", 0, odd.start()) + 1 if odd else 1
-        return [], [Problem(file, line, "kein gültiges YAML: die Datei enthält unsichtbare Steuerzeichen")]
+    nodes, problems = _nodes(text, file)
     parsed: list[Parsed] = []
-    problems: list[Problem] = []
     for node in nodes:
         one, found = _document(node, file)
         parsed += one
         problems += found
     return parsed, problems
+
+
+def parse_plain(text: str, file: str, model: type[M]) -> tuple[M | None, list[Problem]]:
+    """Parse a file that is one document without `type` and `attributes`, with the same messages.
+
+    Args:
+        text: content of the file.
+        file: name used in messages.
+        model: what the document is.
+    """
+    nodes, problems = _nodes(text, file)
+    if problems:
+        return None, problems
+    if len(nodes) != 1 or not isinstance(nodes[0], yaml.MappingNode):
+        return None, [Problem(file, 1, "die Datei ist leer oder keine Gruppe von Schlüsseln")]
+    content, lines, problems = _content(nodes[0], file)
+    if problems:
+        return None, problems
+    try:
+        return model.model_validate(content), []
+    except ValidationError as error:
+        found = _explain(error, model, file, {(): 1, **lines})
+        return None, [Problem(p.file, p.line, p.message.replace("»attributes«: ", "")) for p in found]
+
+
+def _nodes(text: str, file: str) -> tuple[list[yaml.Node], list[Problem]]:
+    """The documents of a text as trees, or what is wrong with it."""
+    if len(text) > MAX_CHARACTERS:
+        return [], [Problem(file, 1, f"die Datei ist zu groß (höchstens {MAX_CHARACTERS // 1024**2} MB)")]
+    try:
+        if (line := _too_deep(text)) is not None:
+            return [], [Problem(file, line, _NESTED)]
+        return [node for node in yaml.compose_all(text, Loader=yaml.CSafeLoader) if node is not None], []
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        hint = "oft Einrückung, Doppelpunkt, Klammer oder ein Stern ohne Anführungszeichen in oder über dieser Zeile"
+        return [], [Problem(file, line, f"kein gültiges YAML, {hint} ({error.problem or error.context})")]
+    except (yaml.YAMLError, ValueError, RecursionError):
+        odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
+        line = text.count("\n", 0, odd.start()) + 1 if odd else 1
+        return [], [Problem(file, line, "kein gültiges YAML: die Datei enthält unsichtbare Steuerzeichen")]
+
+
+def _content(node: yaml.Node, file: str) -> tuple[typing.Any, dict[Path, int], list[Problem]]:
+    """Values of a tree, and the line of each."""
+    lines: dict[Path, int] = {}
+    problems: list[Problem] = []
+    try:
+        _positions(node, (), lines, file, problems)
+    except RecursionError:
+        return None, lines, [Problem(file, node.start_mark.line + 1, _NESTED)]
+    if problems:
+        return None, lines, problems
+    try:
+        return yaml.CSafeLoader("").construct_document(node), lines, []
+    except _UNREADABLE:
+        return None, lines, [_unreadable(node, file)]
 
 
 def _too_deep(text: str) -> int | None:
@@ -115,19 +161,10 @@ def _too_deep(text: str) -> int | None:
 
 
 def _document(node: yaml.Node, file: str) -> tuple[list[Parsed], list[Problem]]:
-    lines: dict[Path, int] = {}
-    problems: list[Problem] = []
-    try:
-        _positions(node, (), lines, file, problems)
-    except RecursionError:
-        return [], [Problem(file, node.start_mark.line + 1, _NESTED)]
+    content, lines, problems = _content(node, file)
     if problems:
         return [], problems
     start = node.start_mark.line + 1
-    try:
-        content = yaml.CSafeLoader("").construct_document(node)
-    except _UNREADABLE:
-        return [], [_unreadable(node, file)]
     if not isinstance(content, dict) or not isinstance(content.get("type"), str):
         return [], [Problem(file, start, "jedes Dokument beginnt mit »type:« und »attributes:«")]
     unknown = set(content) - {"type", "attributes"}

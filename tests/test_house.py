@@ -61,8 +61,24 @@ def test_release_room_cannot_reach_internal_data(path: Path) -> None:
         "pipelines.rollup",
         "pipelines.night",
         "pipelines.publishable",
+        "pipelines.ledger",
+        "pipelines.clearance",
+        "pipelines.disclosure",
     )
     assert not [name for name in imports(path) if name.startswith(forbidden)]
+
+
+@pytest.mark.parametrize("path", files("pipelines/audit"), ids=lambda p: p.name)
+def test_audit_knows_nothing_of_what_the_protector_knows(path: Path) -> None:
+    """It shares the solver and the language of cells, not the relations, rules, reasons or true values."""
+    if path.name == "command.py":  # brings audit and ledger together
+        return
+    shared = {f"pipelines.disclosure.{name}" for name in ("system", "solver", "attack")}
+    inside = {name for name in imports(path) if name.startswith("pipelines.disclosure")} - shared
+    inside |= {
+        name for name in imports(path) if name.startswith(("pipelines.ledger", "pipelines.history", "pipelines.roll"))
+    }
+    assert not inside
 
 
 def test_assets_hold_no_python() -> None:

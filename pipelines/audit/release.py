@@ -61,6 +61,13 @@ class Audit:
     intervals: dict[Key, tuple[float, float]] = field(default_factory=dict)
     seconds: float = 0.0
 
+    def in_words(self) -> str:
+        """One German sentence: what was attacked and with what success."""
+        relations = sum(self.relations.values())
+        return f"{self.withheld} gesperrte von {self.cells} Zahlen über {relations} Zusammenhänge angegriffen: " + (
+            f"{len(self.leaks)} Befunde" if self.leaks else "keine ist als klein erkennbar"
+        )
+
 
 def audit_release(
     folder: Path, models: Models | None, *, earlier: Earlier | None = None, needs: list[Need] | None = None

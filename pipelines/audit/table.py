@@ -20,7 +20,8 @@ from pipelines.disclosure.system import EXACT, components, part
 from pipelines.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_RECOVERABLE, EXIT_USAGE
 from pipelines.intake.failures import shown
 from pipelines.progress import Voice
-from schemas.audited_table import AuditedTable, description
+from schemas.audited_table import AuditedTable
+from schemas.yaml_source import parse_plain
 
 DESCRIPTION_BYTES = 1024 * 1024
 """Largest description."""
@@ -154,7 +155,7 @@ def _described(path: Path, *, given: bool) -> AuditedTable:
         raise Unusable([f"{shown(str(path))}: nicht lesbar ({error.strerror})"]) from None
     except UnicodeDecodeError:
         raise Unusable([f"{shown(path.name)}: die Beschreibung muss in UTF-8 gespeichert sein"]) from None
-    table, problems = description(text, shown(path.name))
+    table, problems = parse_plain(text, shown(path.name), AuditedTable)
     if table is None:
         raise Unusable(map(str, problems))
     return table

@@ -182,16 +182,18 @@ class _Steps:
             kinds=["duckdb"],
             group="veroeffentlichung",
             description=(
-                "Öffentliche Ausgabe: dieselben Tabellen, gerechnet nur aus dem, was öffentlich sein darf. Solange "
-                "Anzahlen nicht geschützt werden können, sind das anderswo öffentliche und konstruierte Zahlen."
+                "Öffentliche Ausgabe: Kleine Anzahlen und alles, woraus sie sich errechnen ließen, werden gesperrt; "
+                "dieselben Tabellen werden dann nur aus dem gerechnet, was übrig bleibt."
             ),
         )
 
         @dg.multi_asset(name="schutz", specs=[public])
         def schutz(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-            edition = night_of(project, context).protect()
+            night = night_of(project, context)
+            edition = night.protect()
             content = edition.content_hash if edition else "intern, keine Veröffentlichung"
-            return dg.MaterializeResult(PUBLIC_KEY, metadata={"inhalt": content})
+            words = night.protection.in_words() if night.protection else content
+            return dg.MaterializeResult(PUBLIC_KEY, metadata={"inhalt": content, "geheimhaltung": words})
 
         return schutz
 
@@ -222,6 +224,7 @@ class _Steps:
                 metadata={
                     "veroeffentlichung": publication.release_id if publication else "keine (internes Projekt)",
                     "neu": bool(publication and publication.new),
+                    "angriff": night.audit.in_words() if night.audit else "nicht nötig: Inhalt unverändert",
                 },
             )
             text = "alles angenommen" if not findings else "veröffentlicht, aber: " + "; ".join(findings)

@@ -83,6 +83,20 @@ class Protection:
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
+    def in_words(self) -> str:
+        """One German sentence: figures and counts, no values."""
+        cells, withheld = sum(row[1] for row in self.rows), sum(row[2] for row in self.rows)
+        text = f"{withheld} von {cells} zu schützenden Zahlen gesperrt, davon {self.secondary} zum Schutz anderer"
+        if not self.secondary:
+            return text
+        gap = 100 * (1 - self.bound / self.weight)
+        proven = (
+            f"höchstens {gap:.1f} % mehr als nötig".replace(".", ",")
+            if gap > 0.05
+            else "nachweislich so wenige wie möglich"
+        )
+        return f"{text} ({proven})"
+
 
 def protect_observation(
     project: Project, observation: Path, target: Path, ledger: CellLedger, cache: Path, report: Path
