@@ -29,19 +29,31 @@ SHOWN = 10
 
 
 class Unsafe(Exception):
-    """The release would give something away; places and what to do, no values that are not in it anyway."""
+    """The release would give something away. Names places, no values: the message goes into logs."""
 
     def __init__(self, audit: Audit, report: str) -> None:
         """Name the first findings and where all stand."""
         self.audit = audit
-        found = [f"{leak.where}: {leak.what}" for leak in audit.leaks]
+        found = [f"{leak.where}: {_LEAKS.get(leak.kind, leak.kind)}" for leak in audit.leaks]
         more = f"\n  … und {len(found) - SHOWN} weitere" if len(found) > SHOWN else ""
         super().__init__(
             f"Nichts veröffentlicht: der Angriff auf die fertigen Dateien hatte {len(found)}-mal Erfolg.\n  "
             + "\n  ".join(found[:SHOWN])
             + more
-            + f"\n  (alle: {report})"
+            + f"\n  (alle, mit dem, was sich errechnen lässt: {report})"
         )
+
+
+_LEAKS = {
+    "errechenbar": "lässt sich errechnen oder als klein erkennen",
+    "bedarf": "ist enger eingegrenzt, als die Regeln erlauben",
+    "nicht_ableitbar": "folgt nicht aus den veröffentlichten Grundzahlen",
+    "unbekannte_datei": "gehört nicht zu dem, was veröffentlicht werden darf",
+    "unbekannte_spalte": "gehört nicht zu dem, was veröffentlicht werden darf",
+    "unbekannter_code": "steht in keiner Codeliste",
+    "pruefsumme": "einfache Prüfsumme, lässt sich durch Probieren auflösen",
+    "widerspruch": "widerspricht sich oder ließ sich nicht prüfen",
+}
 
 
 def clear(folder: Path, models: Models, ledger: CellLedger, entries: Mapping[Key, Entry], needs: list[Need]) -> Audit:
@@ -122,24 +134,11 @@ def _public_report(audit: Audit) -> str:
         ("gesperrte Zahlen", audit.withheld),
         ("davon errechenbar oder sicher kleiner als die Schwelle", 0),
         ("davon errechenbar, aber nicht klein (zusätzlich gesperrte)", audit.exact_but_large),
-        *[(f"angegriffen über: {_KINDS.get(kind, kind)}", number) for kind, number in sorted(audit.relations.items())],
+        *[(f"angegriffen über: {kind}", number) for kind, number in audit.kinds_in_words()],
         ("Angreifer", ATTACKER),
         ("Fassung der Regeln", RULES_VERSION),
     ]
     return _csv(["Merkmal", "Wert"], rows)
-
-
-_KINDS = {
-    "enthalten": "Teile, die nicht größer als ihr Ganzes sind",
-    "quoten": "Quoten, als Spannen der Anzahl dahinter",
-    "gebiete": "Gebietssummen",
-    "auspraegungen": "Summen über Ausprägungen",
-    "kennzahlen": "Summen von Kennzahlen",
-    "jahre": "Summen über Jahre",
-    "teil_und_ganzes": "Teil und Ganzes",
-    "entdeckt": "nicht erklärte, in den Zahlen entdeckte Summen",
-    "fruehere": "frühere Veröffentlichungen",
-}
 
 
 def _write_internal(paths: Paths, audit: Audit) -> None:

@@ -46,6 +46,10 @@ class KeyProblem(Exception):
     """The key is missing, readable by others, or not the one the ledger was written with."""
 
 
+class DamagedLedger(Exception):
+    """A file of the ledger can't be read."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """State of one cell in a publication; `mark` is the keyed hash of a withheld figure."""
@@ -73,6 +77,7 @@ class CellLedger:
 
         Raises:
             KeyProblem: entries were written with a key that is neither at hand nor declared lost.
+            DamagedLedger: a file of the ledger can't be read.
         """
         folder = paths.history / "veroeffentlicht"
         releases = [(file.stem, _read(file)) for file in sorted(folder.glob("*.parquet"), key=_counter)]
@@ -114,8 +119,8 @@ class CellLedger:
     def add(self, release_id: str, current: Mapping[Key, Entry]) -> None:
         """Note a publication before anybody can see it: what differs from the one before.
 
-        Written first, because a publication nobody remembers can't be taken into account; one that is remembered and
-        never came into force only makes later ones more careful.
+        Written first, because a publication nobody remembers can't be taken into account. One that is remembered but
+        never came into force counts as published: somebody may have seen its folder.
         """
         changed = {key: entry for key, entry in current.items() if self.latest.get(key) != entry}
         changed |= {key: Entry(ABSENT) for key, e in self.latest.items() if key not in current and e.status != ABSENT}
@@ -214,8 +219,14 @@ def _counter(file: Path) -> tuple[int, str]:
 
 
 def _read(file: Path) -> dict[Key, Entry]:
-    with duckdb.connect() as con:
-        rows = con.execute(f"SELECT * FROM read_parquet('{quoted(file)}')").fetchall()
+    try:
+        with duckdb.connect() as con:
+            rows = con.execute(f"SELECT * FROM read_parquet('{quoted(file)}')").fetchall()
+    except duckdb.Error as error:
+        raise DamagedLedger(
+            f"Das Verzeichnis des Veröffentlichten ist beschädigt ({file.name}); bitte data/history aus der Sicherung "
+            "wiederherstellen. Ohne es ist nicht zu prüfen, was frühere Veröffentlichungen verraten."
+        ) from error
     return {tuple(row[:5]): Entry(*row[5:]) for row in rows}
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.clearance import Unsafe
 from pipelines.files import quoted
-from pipelines.ledger import KEY_VARIABLE, CellLedger, KeyProblem, key_file
+from pipelines.ledger import KEY_VARIABLE, CellLedger, DamagedLedger, KeyProblem, key_file
 from pipelines.paths import Paths
 from tests.conftest import run_night, sozialraum
 from tests.test_history import NOW, edit, release_locks
@@ -72,6 +72,20 @@ def test_small_correction_of_a_withheld_figure_keeps_it_withheld(folder: Path) -
     night(folder, 0)
     deliver(folder, men=changed(MEN, 3, 3), women=changed(WOMEN, 2, 9), name="b.csv")
     assert night(folder, 1)["maennlich", district(3)] is None
+
+
+@pytest.mark.parametrize("others", [{}, {"men": 20}, {"men": 20, "rest": 30}])
+def test_withheld_figure_corrected_to_zero_is_shown_as_zero(folder: Path, others: dict[str, int]) -> None:
+    """A star says "at least 1" where zeros are shown; whatever else changes, the night must not get stuck on it."""
+    deliver(folder)
+    night(folder, 0)
+    women, men = changed(WOMEN, 2, 0), MEN
+    if "men" in others:
+        men = changed(men, 2, others["men"])
+    if "rest" in others:
+        women, men = changed(women, 3, others["rest"]), changed(men, 3, others["rest"])
+    deliver(folder, women=women, men=men, name="b.csv")
+    assert night(folder, 1)["weiblich", district(2)] == 0
 
 
 def test_same_figures_again_make_no_new_release_and_no_new_entry(folder: Path) -> None:
@@ -187,6 +201,19 @@ def test_trouble_with_the_key_stops_the_publication_and_says_what_to_do(
     assert "Schlüssel" in run.stderr + run.stdout
     assert any(word in run.stderr + run.stdout for word in ("Sicherung", "chmod 600", "außerhalb"))
     assert "Traceback" not in run.stderr + run.stdout
+    assert os.readlink(paths.current) == in_force
+
+
+def test_damaged_ledger_stops_the_publication(folder: Path) -> None:
+    deliver(folder)
+    night(folder, 0)
+    paths = Paths.of(folder)
+    file, in_force = next((paths.history / "veroeffentlicht").glob("*.parquet")), os.readlink(paths.current)
+    file.write_bytes(file.read_bytes()[:100])
+    deliver(folder, women=changed(WOMEN, 5, 31), name="b.csv")
+    with pytest.raises(DamagedLedger, match="aus der Sicherung"):
+        run_night(folder, NOW + DAY)
+    release_locks()
     assert os.readlink(paths.current) == in_force
 
 

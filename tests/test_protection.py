@@ -260,6 +260,44 @@ def test_second_geography_is_protected_together_with_the_first(tmp_path: Path) -
     assert any(figures[key] is None for key in between) or any(figures["weiblich", district(n)] is None for n in (1, 2))
 
 
+def test_halved_district_is_protected_in_the_estimates_too(tmp_path: Path) -> None:
+    """School district 1 = districts 1 and 2 and half of 3; the estimate tells the half of a small count."""
+    folder = town(tmp_path, school_districts=True)
+    path = folder / "assets/areas/memberships.csv"
+    rows = path.read_text(encoding="utf-8")
+    half = f"{district(3)},{CITY}-SB-2,,,1,"
+    rows = rows.replace(
+        half, f"{district(3)},{CITY}-SB-1,,,0.5,confirmed,konstruiert\n{district(3)},{CITY}-SB-2,,,0.5,"
+    )
+    path.write_text(rows, encoding="utf-8")
+    deliver(folder, women=[7, 9, 1, 9, 30, 8], men=[5, 6, 14, 11, 25, 9])
+    figures, inside = protected(folder), true_figures(folder)
+    assert inside["weiblich", f"{CITY}-SB-1"] == 16.5
+    assert figures["weiblich", district(3)] is None
+    told = [("weiblich", f"{CITY}-SB-1"), ("weiblich", district(1)), ("weiblich", district(2))]
+    assert any(figures[key] is None for key in told)  # 16.5 - 7 - 9 = 0.5 would be half of 1
+
+
+def test_area_that_consists_of_one_other_shares_its_fate(tmp_path: Path) -> None:
+    folder = town(tmp_path)
+    path = folder / "assets/areas/memberships.csv"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace(f"{district(4)},{planning_area(2)}", f"{district(4)},{CITY}-BE-3")
+        + f"{CITY}-BE-3,{CITY},,,1,confirmed,konstruiert\n",
+        encoding="utf-8",
+    )
+    path = folder / "assets/areas/areas.csv"
+    path.write_text(
+        path.read_text(encoding="utf-8") + f"{CITY}-BE-3,Bereich 3,bereich,3,,,9,,konstruiert\n", encoding="utf-8"
+    )
+    deliver(folder, women=[7, 5, 12, 1, 30, 8], men=[5, 6, 9, 11, 25, 9])
+    figures = protected(folder)
+    assert figures["weiblich", district(4)] is None
+    for category in ("weiblich", "maennlich", "insgesamt"):
+        one, other = figures[category, district(4)], figures[category, f"{CITY}-BE-3"]
+        assert one == other, category
+
+
 def test_derived_figures_of_withheld_ones_are_withheld_too(folder: Path) -> None:
     deliver(folder, residents=[*RESIDENTS[:3], 21, *RESIDENTS[4:]])
     run_night(folder, NOW)

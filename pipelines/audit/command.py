@@ -30,7 +30,7 @@ def run_audit(root: Path, path: Path | None, sums: Path | None, html: Path | Non
 def _audit_folder(root: Path, path: Path | None, voice: Voice) -> int:
     from pipelines.audit.release import audit_release
     from pipelines.clearance import earlier_of_release
-    from pipelines.ledger import KeyProblem
+    from pipelines.ledger import DamagedLedger, KeyProblem
     from pipelines.marts.models import Models
     from pipelines.project import ConfigError, load_project
 
@@ -50,15 +50,15 @@ def _audit_folder(root: Path, path: Path | None, voice: Voice) -> int:
                     "Die Beschreibung (assets) ist seit dieser Veröffentlichung geändert: Tabellen nicht nachgerechnet."
                 )
                 models = None
-    except (ConfigError, KeyProblem) as error:
+    except (ConfigError, KeyProblem, DamagedLedger) as error:
         voice.error(str(error))
         return EXIT_USAGE
     audit = audit_release(folder, models, earlier=earlier)
     if models is None:
         voice.say("Geprüft ohne Nachrechnen der Tabellen aus den Grundzahlen" + ("." if earlier else _ALONE))
-    relations = ", ".join(f"{kind} {number}" for kind, number in sorted(audit.relations.items())) or "keine"
-    counted = f"{audit.cells} Zahlen, {audit.withheld} gesperrt"
-    voice.say(f"{folder.name}: {counted}; angegriffen über {relations}; {audit.seconds:.1f} s")
+    voice.say(f"{folder.name}: {audit.in_words()}; {audit.seconds:.0f} s")
+    for kind, number in audit.kinds_in_words():
+        voice.say(f"  {number:>7} {kind}")
     for leak in audit.leaks[:SHOWN]:
         voice.error(_sentence(leak))
     if len(audit.leaks) > SHOWN:

@@ -38,6 +38,18 @@ __all__ = ["ABSENT", "Audit", "Earlier", "Key", "Leak", "Need", "audit_release",
 
 EXACT = 1e-6
 
+KINDS_DE = {
+    "enthalten": "Teile, die nicht größer als ihr Ganzes sind",
+    "quoten": "Quoten, als Spannen der Anzahl dahinter",
+    "gebiete": "Gebietssummen",
+    "auspraegungen": "Summen über Ausprägungen",
+    "kennzahlen": "Summen von Kennzahlen",
+    "jahre": "Summen über Jahre",
+    "teil_und_ganzes": "Teil und Ganzes",
+    "entdeckt": "nicht erklärte, in den Zahlen entdeckte Summen",
+}
+"""Kinds of relations as people read them."""
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -60,6 +72,14 @@ class Audit:
     relations: dict[str, int]
     intervals: dict[Key, tuple[float, float]] = field(default_factory=dict)
     seconds: float = 0.0
+
+    def kinds_in_words(self) -> list[tuple[str, int]]:
+        """What was attacked: kind of relation in German, and how many of it."""
+        words = []
+        for kind, number in sorted(self.relations.items()):
+            now, _, past = kind.partition(", ")
+            words.append((KINDS_DE.get(now, now) + (f" ({past})" if past else ""), number))
+        return words
 
     def in_words(self) -> str:
         """One German sentence: what was attacked and with what success."""

@@ -17,6 +17,7 @@ import numpy as np
 from pipelines.audit.facts import ABSENT, GAP, INFINITE, REMAINDER, Earlier, Facts, Key, Public, Unreadable
 from pipelines.audit.public_relations import Template
 from pipelines.disclosure.system import Flags, Floats, Relation, System
+from schemas.documents import TOTAL
 
 Variable = tuple[Key, str]
 """Cell and version."""
@@ -270,9 +271,11 @@ class Builder:
         return told
 
     def _whole(self, key: Key) -> bool:
-        if self.public.method.get(key) == "estimated":
-            return False
-        info = self.public.measures.get(key[0].split(REMAINDER)[-1])
+        above, _, part = key[0].rpartition(REMAINDER)
+        same = [(part, *key[1:]), *[(above, c, *key[2:]) for c in (key[1], TOTAL) if above]]
+        if any(self.public.method.get(cell) == "estimated" for cell in same):
+            return False  # a share of a count, or what is left when one is taken away
+        info = self.public.measures.get(part)
         return info is None or info.kind == "count"
 
     def _past(self, current: set[int]) -> dict[int, str]:

@@ -145,6 +145,9 @@ class Attacker:
         return top - bottom, [(1.0, up), (-1.0, down)]
 
     def _feasible(self, cell: int) -> float:
+        if self._cost >= 0:  # with the cost of the question before, a cell without upper end has no optimum
+            self._program.costs(positions([self._cost]), np.zeros(1))
+            self._cost = -1
         found = self._program.solve()
         if found is None:
             raise SolverFailed("the published numbers contradict each other")

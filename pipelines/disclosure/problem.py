@@ -254,12 +254,13 @@ class _Marks:
 
     def _earlier(self, root: Key, number: int, cell: Cell, rule: MeasureRule) -> None:
         """What is published stays known, what was withheld stays so while its value does; all else may be chosen."""
+        if cell.high == 0 and not rule.zeros_hidden:
+            return  # always shown: a star on it would say "at least 1"
         seen = self._seen(root)
         if seen == "withheld":
             self._close(number, "ledger")
         elif seen is None:
-            zero = cell.high == 0 and not rule.zeros_hidden
-            self.free[number] = not zero
+            self.free[number] = True
 
     def _seen(self, root: Key) -> str | None:
         value = self.merged.cells[root].value

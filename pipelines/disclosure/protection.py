@@ -22,7 +22,7 @@ import pyarrow as pa
 from pipelines.disclosure.cells import OWN, PUBLIC, WITHHELD, Key, read_cells
 from pipelines.disclosure.past import EARLIER
 from pipelines.disclosure.problem import Problem, build_problem, place
-from pipelines.disclosure.protector import FileCache, Pattern, Unprotectable, protect
+from pipelines.disclosure.protector import FileCache, Pattern, SolverFailed, Unprotectable, protect
 from pipelines.disclosure.rates import RateRow, add_rates, own_rates
 from pipelines.disclosure.relations import build_relations, linked_measures
 from pipelines.disclosure.rules import rule_of
@@ -36,7 +36,7 @@ RULES_VERSION = "1"
 
 ATTACKER = (
     "kennt alle veröffentlichten Zahlen dieser und früherer Veröffentlichungen, alle Summen, Gebiete und Nenner, die "
-    "Regeln, und dass Anzahlen ganze Zahlen ab 0 sind"
+    "Regeln, und dass Anzahlen ganze Zahlen ab 0 sind, eine gesperrte ab 1, wo Nullen immer gezeigt werden"
 )
 
 
@@ -113,8 +113,7 @@ def protect_observation(
 
     Raises:
         NotAdditive: figures that should add up don't.
-        CannotProtect: a confidential figure remains open whatever else is withheld.
-        SolverFailed: the solver did not finish; nothing may be published.
+        CannotProtect: a confidential figure remains open whatever else is withheld, or the solver did not finish.
     """
     begun = time.monotonic()
     problem, rates = prepare(project, observation, ledger)
@@ -122,6 +121,12 @@ def protect_observation(
         pattern = protect(problem.task, cache=FileCache(cache))
     except Unprotectable as error:
         raise CannotProtect(_cannot(problem, error)) from error
+    except SolverFailed as error:
+        raise CannotProtect(
+            "Nichts veröffentlicht: die Suche nach einem Schutz der kleinen Zahlen ließ sich nicht zu Ende führen. Oft "
+            "widersprechen sich gelieferte Summen über mehrere Tabellen hinweg; auch eine Korrektur einer gesperrten "
+            f"Zahl kann das bewirken. (Rechenprogramm: {error})"
+        ) from error
     shown = ~pattern.suppressed[: len(problem.cells)]
     suppressed = {key for key, number in problem.position.items() if not shown[number]}
     suppressed |= {row.key for row in rates if not _rate_shown(row, problem, shown)}
@@ -130,9 +135,10 @@ def protect_observation(
     found.weight, found.bound, found.method = pattern.weight, pattern.bound, pattern.method
     found.secondary = int((pattern.suppressed & ~problem.task.closed).sum())
     found.relations = dict(Counter(relation.kind for relation in problem.task.system.relations))
-    found.rows = _by_level(project, problem, suppressed)
+    found.rows = _by_level(project, problem, rates, suppressed)
     found.notes = _notes(problem, rates)
-    _write_report(report, problem, pattern)
+    hidden_rates = [row.key for row in rates if row.key in suppressed]
+    _write_report(report, problem, pattern, hidden_rates)
     found.seconds = time.monotonic() - begun
     return found
 
@@ -207,11 +213,18 @@ def _needs(problem: Problem) -> list[Need]:
     return found
 
 
-def _by_level(project: Project, problem: Problem, suppressed: set[Key]) -> list[tuple[str, int, int]]:
+def _by_level(
+    project: Project, problem: Problem, rates: list[RateRow], suppressed: set[Key]
+) -> list[tuple[str, int, int]]:
     all_of, withheld = Counter[str](), Counter[str]()
     areas = project.directory.areas
-    for key, number in problem.position.items():
-        if problem.cells[number].state in (OWN, WITHHELD) and key[2] in areas and key[0] in project.measures:
+    figures = [
+        key
+        for key, number in problem.position.items()
+        if problem.cells[number].state in (OWN, WITHHELD) and key[0] in project.measures
+    ]
+    for key in [*figures, *[row.key for row in rates]]:
+        if key[2] in areas:
             level = areas[key[2]].level
             all_of[level] += 1
             withheld[level] += key in suppressed
@@ -234,7 +247,7 @@ def _notes(problem: Problem, rates: list[RateRow]) -> list[str]:
     return notes
 
 
-def _write_report(report: Path, problem: Problem, pattern: Pattern) -> None:
+def _write_report(report: Path, problem: Problem, pattern: Pattern, rates: list[Key]) -> None:
     """Why each figure is withheld: for the data team and the data protection officer, never published."""
     out = io.StringIO()
     writer = csv.writer(out, delimiter=";", lineterminator="\n")
@@ -244,6 +257,8 @@ def _write_report(report: Path, problem: Problem, pattern: Pattern) -> None:
         if pattern.suppressed[number] and state in (OWN, WITHHELD, PUBLIC):
             reason = problem.reasons[number] or "secondary"
             writer.writerow([*key[:4], key[4].isoformat(), REASONS_DE[reason]])
+    for key in sorted(rates):
+        writer.writerow([*key[:4], key[4].isoformat(), REASONS_DE["rate"]])
     write_text(report, "\ufeff" + out.getvalue())
 
 
@@ -255,6 +270,7 @@ REASONS_DE = {
     "withheld": "von der Quelle gesperrt oder Summe mit gesperrtem Teil",
     "ledger": "in einer früheren Veröffentlichung gesperrt und seither unverändert",
     "not_there": "liegt nicht vor",
+    "rate": "Quote, deren Zähler oder Nenner gesperrt oder nicht bekannt ist",
     "secondary": "zum Schutz einer anderen Zahl",
 }
 
