@@ -361,11 +361,12 @@ def read_while_publishing(root: Path, nights: int) -> None:
     expected = {}
 
     def publish(number: int) -> None:
-        put(root, text_of(FIRST | {("1", "31.12.2022"): (number, 2400)}))
+        count = 100 + number
+        put(root, text_of(FIRST | {("1", "31.12.2022"): (count, 2400)}))
         night = run_night(root, NOW + number * DAY)
         assert night.publication is not None
         assert night.publication.new
-        expected[night.publication.release_id] = [[number, number + 300 + 45, number, number]]
+        expected[night.publication.release_id] = [[count, count + 300 + 45, count, count]]
 
     publish(1)
     stop = root / "halt"

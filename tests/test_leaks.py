@@ -79,31 +79,36 @@ def _plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return in_force(town(tmp_path_factory.mktemp("plain") / "Stadt", school_districts=True))
 
 
-@pytest.fixture(scope="module")
-def _spare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """School districts are there, but nothing is published for them."""
-    folder = town(tmp_path_factory.mktemp("spare") / "Stadt", school_districts=True)
-    write_topic(folder, topic(list(LEVELS), {}))
-    return in_force(folder)
-
-
 @pytest.fixture
 def plain(_plain: Path, tmp_path: Path) -> Path:
     return shutil.copytree(_plain, tmp_path / "Stadt", symlinks=True)
 
 
-@pytest.fixture
-def spare(_spare: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(_spare, tmp_path / "Stadt", symlinks=True)
+@pytest.fixture(scope="module")
+def struck(_plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small figures have arrived; many faulty nights follow, of which nothing may be left."""
+    folder = shutil.copytree(_plain, tmp_path_factory.mktemp("getroffen") / "Stadt", symlinks=True)
+    deliver(folder, WOMEN, MEN, day=SECOND_DAY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def spare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same; school districts are there, but nothing is published for them."""
+    folder = town(tmp_path_factory.mktemp("spare") / "Stadt", school_districts=True)
+    write_topic(folder, topic(list(LEVELS), {}))
+    in_force(folder)
+    deliver(folder, WOMEN, MEN, day=SECOND_DAY)
+    return folder
 
 
 THIRD = [20, 22, 24, 26, 28, 30]
 
 
-@pytest.fixture
-def sums(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def sums(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three categories; sums of two of them, and the sum of two years, are measures of their own."""
-    folder = town(tmp_path / "Stadt")
+    folder = town(tmp_path_factory.mktemp("summen") / "Stadt")
     documents = topic(list(LEVELS), {})
     documents[0]["attributes"]["layout"]["values"].append(
         {"column": "divers", "measure": "hilfen", "category": "divers"}
@@ -120,6 +125,7 @@ def sums(tmp_path: Path) -> Path:
     write_topic(folder, documents)
     deliver_three(folder, SAFE_WOMEN, SAFE_MEN, FIRST_DAY, "erste.csv")
     assert run_night(folder, NOW).publication
+    deliver_three(folder, [SAFE_WOMEN[0], 1, *SAFE_WOMEN[2:]], SAFE_MEN, SECOND_DAY, "zweite.csv")
     return folder
 
 
@@ -177,6 +183,14 @@ def recovers(folder: Path, number: int = 2) -> Night:
     return night
 
 
+def recovers_in_a_copy(folder: Path) -> None:
+    """Long runs only; in a short one each project recovers once, after all its faulty nights."""
+    if SOAK:
+        copy = shutil.copytree(folder, folder.with_name("Kopie"), symlinks=True)
+        recovers(copy)
+        shutil.rmtree(copy)
+
+
 def kinds(audit: Audit) -> set[str]:
     return {leak.kind for leak in audit.leaks}
 
@@ -200,17 +214,20 @@ def hide(patch: Patch, hidden: Callable[[Any], bool]) -> None:
     patch.setattr(protection, "build_relations", some)
 
 
-@pytest.mark.parametrize("kind", [AREAS, CATEGORIES, WHOLES])
-def test_relation_hidden_from_the_protector(plain: Path, monkeypatch: Patch, kind: str) -> None:
-    if kind == WHOLES:  # all but one of the 21 of district 4: who is the one?
-        area, residents = district(4), [*RESIDENTS[:3], 21, *RESIDENTS[4:]]
-        deliver(plain, SAFE_WOMEN, SAFE_MEN, residents, day=SECOND_DAY)
-    else:
-        area = district(2)
-        deliver(plain, WOMEN, MEN, day=SECOND_DAY)
+@pytest.mark.parametrize("kind", [AREAS, CATEGORIES])
+def test_relation_hidden_from_the_protector(struck: Path, monkeypatch: Patch, kind: str) -> None:
     with monkeypatch.context() as patch:
         hide(patch, lambda relation: relation.kind == kind)
-        assert computed(stopped(plain), area)
+        assert computed(stopped(struck), district(2))
+    recovers_in_a_copy(struck)
+
+
+def test_remainders_hidden_from_the_protector(plain: Path, monkeypatch: Patch) -> None:
+    """All but one of the 21 of district 4: who is the one?"""
+    deliver(plain, SAFE_WOMEN, SAFE_MEN, [*RESIDENTS[:3], 21, *RESIDENTS[4:]], day=SECOND_DAY)
+    with monkeypatch.context() as patch:
+        hide(patch, lambda relation: relation.kind == WHOLES)
+        assert computed(stopped(plain), district(4))
     recovers(plain)
 
 
@@ -225,27 +242,23 @@ def test_second_geography_hidden_from_the_protector(plain: Path, monkeypatch: Pa
 
 @pytest.mark.parametrize("kind", [SUMS, YEARS])
 def test_sums_of_measures_hidden_from_the_protector(sums: Path, monkeypatch: Patch, kind: str) -> None:
-    women = [*SAFE_WOMEN[:1], 1, *SAFE_WOMEN[2:]]
-    deliver_three(sums, women, SAFE_MEN, SECOND_DAY, "zweite.csv")
     with monkeypatch.context() as patch:
         hide(patch, lambda relation: relation.kind == kind)
         assert computed(stopped(sums), district(2))
-    recovers(sums)
+    recovers_in_a_copy(sums)
 
 
-def test_no_protector_at_all(plain: Path, monkeypatch: Patch) -> None:
+def test_no_protector_at_all(struck: Path, monkeypatch: Patch) -> None:
     """Only the small figures are starred: subtraction tells them."""
-    deliver(plain, WOMEN, MEN, day=SECOND_DAY)
     with monkeypatch.context() as patch:
         patch.setattr(protection, "protect", lambda task, cache: Pattern(task.closed.copy(), 0.0, 0.0, "exact", []))
-        audit = stopped(plain)
+        audit = stopped(struck)
         assert computed(audit, district(2))
         assert computed(audit, district(3))
-    recovers(plain)
+    recovers_in_a_copy(struck)
 
 
-def test_one_secondary_star_too_few(plain: Path, monkeypatch: Patch) -> None:
-    deliver(plain, WOMEN, MEN, day=SECOND_DAY)
+def test_one_secondary_star_too_few(struck: Path, monkeypatch: Patch) -> None:
     protect = protection.protect
 
     def careless(task: Any, cache: Any) -> Pattern:
@@ -256,20 +269,8 @@ def test_one_secondary_star_too_few(plain: Path, monkeypatch: Patch) -> None:
 
     with monkeypatch.context() as patch:
         patch.setattr(protection, "protect", careless)
-        assert kinds(stopped(plain)) & {"errechenbar", "bedarf"}
-    recovers(plain)
-
-
-def test_pattern_of_a_faulty_night_is_not_taken_from_the_cache(plain: Path, monkeypatch: Patch) -> None:
-    """The same figures as on a night that never had a fault."""
-    deliver(plain, WOMEN, MEN, day=SECOND_DAY)
-    other = shutil.copytree(plain, plain.parent / "ohne Fehler", symlinks=True)
-    with monkeypatch.context() as patch:
-        hide(patch, lambda relation: relation.kind == CATEGORIES)
-        stopped(plain)
-    run_night(plain, NOW + 2 * DAY)
-    run_night(other, NOW + 2 * DAY)
-    assert public(plain) == public(other)
+        assert kinds(stopped(struck)) & {"errechenbar", "bedarf"}
+    recovers_in_a_copy(struck)
 
 
 # ---------------------------------------------------------------- the protector forgets, or is not asked
@@ -324,9 +325,6 @@ AFTERWARDS = {
     "reason code tells the secondary ones": f"""
         SELECT * REPLACE (CASE WHEN {TRUE.format("value")} >= 3 AND is_suppressed THEN 'secondary'
             ELSE suppression_reason END AS suppression_reason) FROM p""",
-    "status tells the secondary ones": f"""
-        SELECT * REPLACE (CASE WHEN {TRUE.format("value")} >= 3 AND is_suppressed THEN 'M'
-            ELSE obs_status END AS obs_status) FROM p""",
     "another known reason tells the secondary ones": f"""
         SELECT * REPLACE (CASE WHEN {TRUE.format("value")} >= 3 AND is_suppressed THEN 'inherited'
             ELSE suppression_reason END AS suppression_reason) FROM p""",
@@ -335,20 +333,18 @@ AFTERWARDS = {
 
 @pytest.mark.parametrize("name", AFTERWARDS)
 def test_observation_altered_after_protection(spare: Path, monkeypatch: Patch, name: str) -> None:
-    deliver(spare, WOMEN, MEN, day=SECOND_DAY)
     with monkeypatch.context() as patch:
         after_protection(patch, spare, AFTERWARDS[name])
         stopped(spare)
-    recovers(spare)
+    recovers_in_a_copy(spare)
 
 
-def test_true_observation_taken_for_the_public_edition(plain: Path, monkeypatch: Patch) -> None:
-    deliver(plain, WOMEN, MEN, day=SECOND_DAY)
+def test_true_observation_taken_for_the_public_edition(struck: Path, monkeypatch: Patch) -> None:
     build = Night._edition
     with monkeypatch.context() as patch:
         patch.setattr(Night, "_edition", lambda self, _file, *more: build(self, self.observation, *more))
-        assert computed(stopped(plain), district(2))
-    recovers(plain)
+        assert computed(stopped(struck), district(2))
+    recovers_in_a_copy(struck)
 
 
 def test_delivered_rate_with_two_decimals(tmp_path: Path, monkeypatch: Patch) -> None:
@@ -370,9 +366,10 @@ def test_delivered_rate_with_two_decimals(tmp_path: Path, monkeypatch: Patch) ->
 
 def secret_rows(folder: Path) -> str:
     """SQL: keys and true values of the withheld figures of now."""
+    true, shown = (folder / "data/warehouse" / place / "beobachtung.parquet" for place in ("internal", "oeffentlich"))
     return (
-        f"SELECT * FROM read_parquet('{folder}/data/warehouse/internal/beobachtung.parquet') t SEMI JOIN "
-        f"(SELECT * FROM read_parquet('{folder}/data/warehouse/oeffentlich/beobachtung.parquet') WHERE is_suppressed) p "
+        f"SELECT * FROM read_parquet('{true}') t "
+        f"SEMI JOIN (SELECT * FROM read_parquet('{shown}') WHERE is_suppressed) p "
         "USING (measure_id, category, area_id, period_type, reference_date)"
     )
 
@@ -387,18 +384,16 @@ def in_database(file: Path, folder: Path, *statements: str) -> None:
 IN_DATABASE = {
     "reason column": [
         "ALTER TABLE mart.observation ADD COLUMN grund VARCHAR",
-        "UPDATE mart.observation o SET grund = CASE WHEN s.value < 3 THEN 'primary' ELSE 'secondary' END FROM secret s "
-        "WHERE o.measure_id = s.measure_id AND o.category = s.category AND o.area_id = s.area_id",
+        """UPDATE mart.observation o SET grund = CASE WHEN s.value < 3 THEN 'primary' ELSE 'secondary' END
+        FROM secret s WHERE o.measure_id = s.measure_id AND o.category = s.category AND o.area_id = s.area_id""",
     ],
     "z-score of true values": [
-        "UPDATE mart.indicator_value SET value = (SELECT (max(value) - avg(value)) / 12.5 FROM secret) "
-        "WHERE value IS NULL OR area_id LIKE '%BZ-2'",
+        """UPDATE mart.indicator_value SET value = (SELECT (max(value) - avg(value)) / 12.5 FROM secret)
+        WHERE value IS NULL OR area_id LIKE '%BZ-2'""",
     ],
-    "rank in a comment": ["COMMENT ON TABLE mart.observation IS 'die kleinste: Bezirk 2'"],
-    "table left behind": ["CREATE TABLE mart.zwischen AS FROM secret"],
     "order of the rows": [
-        "CREATE TABLE mart.neu AS SELECT o.* FROM mart.observation o LEFT JOIN secret s "
-        "USING (measure_id, category, area_id, period_type, reference_date) ORDER BY s.value",
+        """CREATE TABLE mart.neu AS SELECT o.* FROM mart.observation o LEFT JOIN secret s
+        USING (measure_id, category, area_id, period_type, reference_date) ORDER BY s.value""",
         "DELETE FROM mart.observation",
         "INSERT INTO mart.observation FROM mart.neu",
         "DROP TABLE mart.neu",
@@ -410,18 +405,17 @@ IN_DATABASE = {
 
 
 @pytest.mark.parametrize("name", IN_DATABASE)
-def test_public_database_says_too_much(plain: Path, monkeypatch: Patch, name: str) -> None:
-    deliver(plain, WOMEN, MEN, day=SECOND_DAY)
+def test_public_database_says_too_much(struck: Path, monkeypatch: Patch, name: str) -> None:
     write = publishing.write_feed
 
     def alter(folder: Path, file: Path, *more: Any) -> None:
-        in_database(file, plain, *IN_DATABASE[name])
+        in_database(file, struck, *IN_DATABASE[name])
         write(folder, file, *more)
 
     with monkeypatch.context() as patch:
         patch.setattr(publishing, "write_feed", alter)
-        stopped(plain)
-    recovers(plain)
+        stopped(struck)
+    recovers_in_a_copy(struck)
 
 
 def true_csv(folder: Path) -> None:
@@ -465,8 +459,7 @@ def hash_in_package(plain: Path, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("tamper", [true_csv, true_parquet, true_xlsx])
-def test_true_value_left_in_one_file(plain: Path, monkeypatch: Patch, tamper: Callable[[Path], None]) -> None:
-    deliver(plain, WOMEN, MEN, day=SECOND_DAY)
+def test_true_value_left_in_one_file(struck: Path, monkeypatch: Patch, tamper: Callable[[Path], None]) -> None:
     write = publishing.write_feed
 
     def too_much(folder: Path, *more: Any) -> None:
@@ -475,38 +468,51 @@ def test_true_value_left_in_one_file(plain: Path, monkeypatch: Patch, tamper: Ca
 
     with monkeypatch.context() as patch:
         patch.setattr(publishing, "write_feed", too_much)
-        assert computed(stopped(plain), district(2))
-    recovers(plain)
+        assert computed(stopped(struck), district(2))
+    recovers_in_a_copy(struck)
 
 
-def test_plain_hash_of_a_delivery_in_the_table_of_contents(plain: Path, monkeypatch: Patch) -> None:
-    deliver(plain, WOMEN, MEN, day=SECOND_DAY)
+def test_plain_hash_of_a_delivery_in_the_table_of_contents(struck: Path, monkeypatch: Patch) -> None:
     write = publishing.write_datapackage
 
     def too_much(folder: Path, *more: Any) -> None:
         write(folder, *more)
-        hash_in_package(plain, folder)
+        hash_in_package(struck, folder)
 
     with monkeypatch.context() as patch:
         patch.setattr(publishing, "write_datapackage", too_much)
-        assert "pruefsumme" in kinds(stopped(plain))
-    recovers(plain)
+        assert "pruefsumme" in kinds(stopped(struck))
+    recovers_in_a_copy(struck)
 
 
-def test_command_says_that_nothing_was_published_and_ends_with_1(plain: Path, monkeypatch: Patch) -> None:
-    deliver(plain, WOMEN, MEN, day=SECOND_DAY)
-    before, voice = outside(plain), Quiet()
+def test_command_says_that_nothing_was_published_and_ends_with_1(struck: Path, monkeypatch: Patch) -> None:
+    before, voice = outside(struck), Quiet()
     with monkeypatch.context() as patch:
-        patch.setenv("DAGSTER_HOME", str(plain / "data/state"))
+        patch.setenv("DAGSTER_HOME", str(struck / "data/state"))
         hide(patch, lambda relation: relation.kind == CATEGORIES)
-        assert run_nightly(plain, voice, NOW + DAY) == 1
+        assert run_nightly(struck, voice, NOW + DAY) == 1
     release_locks()
-    assert outside(plain) == before
+    assert outside(struck) == before
     said = "\n".join(voice.lines)
     assert "Nichts veröffentlicht" in said
     assert "unverändert in Kraft" in said
     assert "Traceback" not in said
-    recovers(plain)
+    recovers_in_a_copy(struck)
+
+
+@pytest.mark.parametrize("name", ["struck", "spare", "sums"])
+def test_next_night_publishes_as_if_nothing_had_happened(name: str, request: pytest.FixtureRequest) -> None:
+    folder = request.getfixturevalue(name)
+    recovers(folder)
+    assert None in public(folder).values()
+
+
+def test_pattern_of_a_faulty_night_is_not_taken_from_the_cache(struck: Path, plain: Path) -> None:
+    """After all those nights the same figures as in a project that never had a fault."""
+    deliver(plain, WOMEN, MEN, day=SECOND_DAY)
+    run_night(plain, NOW + 2 * DAY)
+    run_night(struck, NOW + 2 * DAY)
+    assert public(plain) == public(struck)
 
 
 # ---------------------------------------------------------------- every byte
@@ -542,7 +548,8 @@ def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
         elif path.suffix == ".parquet":
             with duckdb.connect() as con:
                 for function in ("read_parquet", "parquet_metadata", "parquet_kv_metadata", "parquet_file_metadata"):
-                    rows = con.execute(f"SELECT COLUMNS(c -> c <> 'file_name') FROM {function}('{path}')").fetchall()
+                    told = con.execute(f"FROM {function}('{path}')")
+                    rows = [[v for v in row if v != str(path)] for row in told.fetchall()]
                     yield f"{name}!{function}", str(rows).encode()
         elif path.suffix == ".duckdb":
             with duckdb.connect(str(path), read_only=True) as con:
@@ -613,13 +620,9 @@ OPENED: list[str] = []
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if (
-        WATCHED
-        and event in ("open", "os.listdir", "os.scandir")
-        and isinstance(arguments[0], str | bytes | os.PathLike)
-    ):
-        path = os.path.abspath(os.fsdecode(arguments[0]))
-        OPENED.extend(path for folder in WATCHED if Path(path).is_relative_to(folder))
+    if WATCHED and event in ("open", "os.listdir", "os.scandir") and isinstance(arguments[0], str | bytes | Path):
+        path = Path.cwd() / os.fsdecode(arguments[0])
+        OPENED.extend(str(path) for folder in WATCHED if path.is_relative_to(folder))
 
 
 @contextmanager
@@ -674,7 +677,7 @@ def test_watching_notices(tmp_path: Path) -> None:
     WATCHED.append(tmp_path / "innen")
     try:
         (tmp_path / "innen/datei").read_bytes()
-        os.listdir(tmp_path / "innen")
+        assert len(list((tmp_path / "innen").iterdir())) == 1
     finally:
         WATCHED.clear()
     assert len(OPENED) >= 2
@@ -734,8 +737,8 @@ def narrowed(bounds: dict[Variable, tuple[int, int]], lines: list[Sum]) -> dict[
 
 Town = tuple[list[int], list[int]]
 counts = st.lists(st.integers(0, 12), min_size=6, max_size=6)
-towns = st.lists(st.tuples(counts, counts), min_size=5, max_size=5)
-revisions = st.lists(st.dictionaries(st.integers(0, 11), st.integers(0, 12), max_size=3), min_size=5, max_size=5)
+towns = st.lists(st.tuples(counts, counts), min_size=7, max_size=7)
+revisions = st.lists(st.dictionaries(st.integers(0, 11), st.integers(0, 12), max_size=3), min_size=7, max_size=7)
 
 
 def true_of(place: Town) -> dict[Key, int]:
@@ -745,8 +748,6 @@ def true_of(place: Town) -> dict[Key, int]:
         for sex, column in zip(("weiblich", "maennlich"), place, strict=True):
             values[sex, district(n + 1)] = column[n]
         values["insgesamt", district(n + 1)] = place[0][n] + place[1][n]
-    for total, *parts in LINES:
-        values.setdefault(total, 0)
     for total, *parts in [line for line in LINES if line[0][0] == line[1][0]]:
         values[total] = sum(values[p] for p in parts)
     return values
@@ -802,7 +803,7 @@ def all_withheld(
 
 
 @settings(
-    max_examples=60 if SOAK else 3,
+    max_examples=60 if SOAK else 2,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     derandomize=not SOAK,
