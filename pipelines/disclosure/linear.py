@@ -14,7 +14,7 @@ import highspy
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.disclosure.solver import SolverFailed
+from pipelines.disclosure.solver import SolverFailed, engine, set_option
 from pipelines.disclosure.system import INFINITE, Flags, Floats
 
 ITERATIONS = 2_000_000
@@ -76,29 +76,11 @@ class Whole:
 
 
 def _engine(cost: Floats, lower: Floats, upper: Floats, rows: Sparse, whole: Flags | None) -> highspy.Highs:
-    model = highspy.HighsLp()
-    model.num_col_, model.num_row_ = len(cost), len(rows)
-    model.col_cost_, model.col_lower_, model.col_upper_ = cost, lower, upper
-    model.row_lower_, model.row_upper_ = np.array(rows.low), np.array(rows.high)
-    model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-    model.a_matrix_.start_ = np.array(rows.start, dtype=np.int32)
-    model.a_matrix_.index_ = np.array(rows.columns, dtype=np.int32)
-    model.a_matrix_.value_ = np.array(rows.values, dtype=float)
-    if whole is not None:
-        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
-        model.integrality_ = [kinds[bool(flag)] for flag in whole]
-    highs = highspy.Highs()
-    set_option(highs, "output_flag", False)
+    start, columns = np.array(rows.start, dtype=np.int32), np.array(rows.columns, dtype=np.int32)
+    matrix = (start, columns, np.array(rows.values, dtype=float))
+    highs = engine(cost, (lower, upper), matrix, (np.array(rows.low), np.array(rows.high)), whole)
     set_option(highs, "parallel", "off")
-    if highs.passModel(model) == highspy.HighsStatus.kError:
-        raise SolverFailed("model not accepted by the solver")
     return highs
-
-
-def set_option(highs: highspy.Highs, name: str, value: bool | float | str) -> None:
-    """Set an option of the solver; a refused one raises SolverFailed."""
-    if highs.setOptionValue(name, value) != highspy.HighsStatus.kOk:
-        raise SolverFailed(f"solver option {name} not accepted")
 
 
 class Program:

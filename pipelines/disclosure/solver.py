@@ -32,6 +32,9 @@ FAR = 1e7
 MIP_SECONDS = 120.0
 """Longest integer solve; longer ones end as a failure, never as an answer."""
 
+Matrix = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Sparse rows: where each starts, columns (both int32), values."""
+
 _STATUS = highspy.HighsModelStatus
 _DECIDED = (_STATUS.kOptimal, _STATUS.kInfeasible, _STATUS.kUnbounded, _STATUS.kUnboundedOrInfeasible)
 
@@ -55,6 +58,36 @@ class Extreme:
 
     value: float
     solution: Floats | None
+
+
+def engine(
+    cost: Floats, bounds: tuple[Floats, Floats], matrix: Matrix, rows: tuple[Floats, Floats], whole: Flags | None
+) -> highspy.Highs:
+    """A HiGHS model `minimise cost @ x`, bounds and rows as (low, high), matrix row by row; silent.
+
+    Raises:
+        SolverFailed: the solver did not accept it.
+    """
+    model = highspy.HighsLp()
+    model.num_col_, model.num_row_ = len(cost), len(rows[0])
+    model.col_cost_, (model.col_lower_, model.col_upper_) = cost, bounds
+    model.row_lower_, model.row_upper_ = rows
+    model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+    model.a_matrix_.start_, model.a_matrix_.index_, model.a_matrix_.value_ = matrix
+    if whole is not None:
+        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+        model.integrality_ = [kinds[bool(flag)] for flag in whole]
+    highs = highspy.Highs()
+    set_option(highs, "output_flag", False)
+    if highs.passModel(model) == highspy.HighsStatus.kError:
+        raise SolverFailed("model not accepted by the solver")
+    return highs
+
+
+def set_option(highs: highspy.Highs, name: str, value: bool | float | str) -> None:
+    """Set an option of the solver; a refused one raises SolverFailed."""
+    if highs.setOptionValue(name, value) != highspy.HighsStatus.kOk:
+        raise SolverFailed(f"solver option {name} not accepted")
 
 
 class Model:
@@ -129,27 +162,14 @@ class Model:
             raise SolverFailed("the solver called a cell unbounded that does not go far")
 
     def _load(self) -> highspy.Highs:
-        size, rows = len(self.lower), self._rows
-        model = highspy.HighsLp()
-        model.num_col_, model.num_row_ = size, len(rows.low)
-        model.col_cost_ = np.zeros(size)
-        model.col_lower_, model.col_upper_ = self.lower, self.upper
-        model.row_lower_, model.row_upper_ = rows.low, rows.high
-        model.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-        model.a_matrix_.start_, model.a_matrix_.index_, model.a_matrix_.value_ = rows.start, rows.cells, rows.values
-        if self.whole is not None:
-            kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
-            model.integrality_ = [kinds[bool(flag)] for flag in self.whole]
-        highs = highspy.Highs()
-        options: dict[str, bool | float] = {"output_flag": False}
+        rows = self._rows
+        highs = engine(
+            np.zeros(len(self.lower)), (self.lower, self.upper), rows.matrix, (rows.low, rows.high), self.whole
+        )
         if self.whole is not None:
             # the default relative gap of 1e-4 would be 25 people in a city of 250,000
-            options |= {"mip_rel_gap": 0.0, "mip_abs_gap": 1e-6}
-        for name, value in options.items():
-            if highs.setOptionValue(name, value) != highspy.HighsStatus.kOk:
-                raise SolverFailed(f"solver option {name} not accepted")
-        if highs.passModel(model) == highspy.HighsStatus.kError:
-            raise SolverFailed("model not accepted by the solver")
+            set_option(highs, "mip_rel_gap", 0.0)
+            set_option(highs, "mip_abs_gap", 1e-6)
         return highs
 
     def _solve(self) -> Floats | None:
@@ -222,6 +242,10 @@ class _Rows:
             np.array([relation.high for relation in relations], dtype=float),
             np.repeat(np.arange(len(relations)), sizes),
         )
+
+    @property
+    def matrix(self) -> Matrix:
+        return self.start, self.cells, self.values
 
     def verify(self, solution: Floats) -> None:
         """Raise SolverFailed unless all relations hold."""
