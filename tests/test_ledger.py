@@ -196,12 +196,21 @@ def test_trouble_with_the_key_stops_the_publication_and_says_what_to_do(
     else:
         monkeypatch.setenv(KEY_VARIABLE, str(folder / "data/history/ledger.key"))
     deliver(folder, women=changed(WOMEN, 5, 31), name="b.csv")
+    with pytest.raises(KeyProblem, match=r"Schlüssel.*(Sicherung|chmod 600|außerhalb)"):
+        run_night(folder, NOW + DAY)
+    release_locks()
+    assert os.readlink(paths.current) == in_force
+
+
+def test_command_ends_with_1_and_words_when_the_key_is_missing(folder: Path) -> None:
+    deliver(folder)
+    night(folder, 0)
+    key_file(Paths.of(folder)).unlink()
+    deliver(folder, women=changed(WOMEN, 5, 31), name="b.csv")
     run = sozialraum("nightly", "--project", folder)
     assert run.returncode == 1
-    assert "Schlüssel" in run.stderr + run.stdout
-    assert any(word in run.stderr + run.stdout for word in ("Sicherung", "chmod 600", "außerhalb"))
+    assert "aus der Sicherung holen" in run.stderr + run.stdout
     assert "Traceback" not in run.stderr + run.stdout
-    assert os.readlink(paths.current) == in_force
 
 
 def test_damaged_ledger_stops_the_publication(folder: Path) -> None:
