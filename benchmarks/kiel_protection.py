@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from pipelines.disclosure.attack import attack  # noqa: E402
+from pipelines.disclosure.past import Memory  # noqa: E402
 from pipelines.disclosure.problem import Problem  # noqa: E402
 from pipelines.disclosure.protection import prepare  # noqa: E402
 from pipelines.disclosure.protector import FileCache, protect  # noqa: E402
@@ -57,7 +58,7 @@ def measure(folder: Path, label: str) -> str:
     night.intake()
     night.build()
     ledger = CellLedger(folder / "leer", b"x" * 32)
-    problem, _ = prepare(night.project, night.observation, ledger)
+    problem, _ = prepare(night.project, night.observation, Memory(ledger))
     confidential, exact, small = leaks(problem)
     seconds = []
     for _ in range(2):

@@ -7,15 +7,16 @@ import datetime as dt
 import io
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.audit.facts import ABSENT as ABSENT_THEN
-from pipelines.audit.facts import Change, Earlier
+from pipelines.audit.facts import Change, Earlier, Leak
 from pipelines.audit.facts import Key as TextKey
 from pipelines.audit.facts import Need as AuditNeed
 from pipelines.audit.release import Audit, audit_release
 from pipelines.disclosure.cells import Key
-from pipelines.disclosure.protection import ATTACKER, RULES_VERSION, Need
+from pipelines.disclosure.protection import ATTACKER, RULES_VERSION, Need, Protection
 from pipelines.files import write_text
 from pipelines.ledger import ABSENT, CellLedger, Entry, secret_of
 from pipelines.marts.models import Models
@@ -46,6 +47,7 @@ class Unsafe(Exception):
 
 _LEAKS = {
     "errechenbar": "lässt sich errechnen oder als klein erkennen",
+    "kleine_zahl": "ist eine kleine Zahl und stünde offen da",
     "bedarf": "ist enger eingegrenzt, als die Regeln erlauben",
     "nicht_ableitbar": "folgt nicht aus den veröffentlichten Grundzahlen",
     "unbekannte_datei": "gehört nicht zu dem, was veröffentlicht werden darf",
@@ -56,7 +58,9 @@ _LEAKS = {
 }
 
 
-def clear(folder: Path, models: Models, ledger: CellLedger, entries: Mapping[Key, Entry], needs: list[Need]) -> Audit:
+def clear(
+    folder: Path, models: Models, ledger: CellLedger, entries: Mapping[Key, Entry], protection: Protection
+) -> Audit:
     """Attack a finished release folder; write what was found beside it (inside) and into it (that it is safe).
 
     Args:
@@ -64,18 +68,32 @@ def clear(folder: Path, models: Models, ledger: CellLedger, entries: Mapping[Key
         models: the marts as declared.
         ledger: earlier publications.
         entries: what this one publishes and withholds.
-        needs: what must hold for confidential figures.
+        protection: what must hold for confidential figures, and of which measures earlier publications tell too much.
 
     Raises:
         Unsafe: something can be worked out.
     """
     paths = models.project.paths
-    audit = audit_release(folder, models, earlier=earlier_of(ledger, entries), needs=audit_needs(needs))
+    needs = audit_needs(protection.needs)
+    audit = audit_release(folder, models, earlier=earlier_of(ledger, entries), needs=needs)
+    if protection.alone and audit.leaks:
+        audit = replace(audit, leaks=_of_this_release(audit, audit_release(folder, models, needs=needs), protection))
     _write_internal(paths, audit)
     if audit.leaks:
         raise Unsafe(audit, paths.relative(paths.internal / INTERNAL_REPORT))
     write_text(folder / REPORT, "\ufeff" + _public_report(audit))
     return audit
+
+
+def _of_this_release(union: Audit, alone: Audit, protection: Protection) -> list[Leak]:
+    """What this release tells by itself, and what it tells with earlier ones of measures that were still secret."""
+    given_away = {"errechenbar", "bedarf", "widerspruch", "kleine_zahl"}
+    new = [
+        leak
+        for leak in union.leaks
+        if leak.kind not in given_away or not any(measure in leak.where for measure in protection.alone)
+    ]
+    return list(dict.fromkeys([*alone.leaks, *new]))
 
 
 def earlier_of(ledger: CellLedger, entries: Mapping[Key, Entry]) -> Earlier:
@@ -95,7 +113,7 @@ def earlier_of(ledger: CellLedger, entries: Mapping[Key, Entry]) -> Earlier:
     names = [release_id for release_id, _ in ledger.releases]
 
     def mark_of(key: TextKey, value: float) -> str:
-        return ledger.mark((*key[:4], dt.date.fromisoformat(key[4])), secret_of(value, ""))
+        return ledger.mark((*key[:4], dt.date.fromisoformat(key[4])), secret_of(value))
 
     return Earlier(states, marks, names, mark_of)
 

@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.disclosure.cells import Key, cell_name
-from pipelines.files import quoted, replacing, sha256_text
+from pipelines.files import quoted, replacing
 from pipelines.paths import Paths
 from schemas.documents import LostKey
 
@@ -97,6 +97,19 @@ class CellLedger:
         """Keyed hash (HMAC-SHA256) of a cell with its figure, or with what stands for a figure nobody here knows."""
         return hmac.new(self.key, f"{cell_name(key)}={secret}".encode(), "sha256").hexdigest()
 
+    def supposed(self, key: Key) -> float | None:
+        """What anybody would suppose behind a star of a source: the figure that was shown before the star came."""
+        last = self.latest.get(key)
+        if last is None or last.status == ABSENT:
+            return None
+        if last.status == PUBLISHED:
+            return last.value
+        return next((value for value in self.ever.get(key, ()) if self.mark(key, secret_of(value)) == last.mark), None)
+
+    def mark_of_star(self, key: Key) -> str:
+        """Mark of a figure nobody here knows: that of the figure it is supposed to be, the same for star after star."""
+        return self.mark(key, secret_of(self.supposed(key)))
+
     def before(self, key: Key, value: float, nearby: int) -> str | None:
         """What became of a figure: "published" if ever shown with this value, "withheld" if it must stay withheld.
 
@@ -114,7 +127,7 @@ class CellLedger:
         if last.key_id in self.lost:
             return WITHHELD
         near = [value + step for step in range(-nearby + 1, nearby)] if value.is_integer() else [value]
-        return WITHHELD if last.mark in {self.mark(key, secret_of(v, "")) for v in near} else None
+        return WITHHELD if last.mark in {self.mark(key, secret_of(v)) for v in near} else None
 
     def add(self, release_id: str, current: Mapping[Key, Entry]) -> None:
         """Note a publication before anybody can see it: what differs from the one before.
@@ -143,9 +156,9 @@ class CellLedger:
                 self.ever.setdefault(key, set()).add(entry.value)
 
 
-def secret_of(value: float | None, deliveries: str) -> str:
-    """What goes into a mark: the true value, or where nobody here knows it, the deliveries it comes from."""
-    return f"* {deliveries}" if value is None else repr(float(value))
+def secret_of(value: float | None) -> str:
+    """What goes into a mark: the true value, or a sign where nobody here knows it."""
+    return "*" if value is None else repr(float(value))
 
 
 def key_file(paths: Paths) -> Path:
@@ -228,8 +241,3 @@ def _read(file: Path) -> dict[Key, Entry]:
             "wiederherstellen. Ohne es ist nicht zu prüfen, was frühere Veröffentlichungen verraten."
         ) from error
     return {tuple(row[:5]): Entry(*row[5:]) for row in rows}
-
-
-def ledger_mark(paths: Paths) -> str:
-    """Changes when anything is noted; without opening the ledger."""
-    return sha256_text(*sorted(file.name for file in (paths.history / "veroeffentlicht").glob("*.parquet")))

@@ -279,7 +279,7 @@ class Night:
         assert protection is not None
         self.say("Veröffentlichung angreifen: was ließe sich aus ihr errechnen?")
         entries = ledger_entries(protection.observation, self.observation, self.ledger)
-        self.audit = clear(folder, self.models, self.ledger, entries, protection.needs)
+        self.audit = clear(folder, self.models, self.ledger, entries, protection)
         self.say(self.audit.in_words())
         self.ledger.add(self.release_id, entries)
 

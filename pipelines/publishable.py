@@ -28,6 +28,7 @@ def delivery_rows(states: dict[str, SourceState]) -> list[Row]:
                     source.licence,
                     source.origin,
                     delivery.received_on,
+                    source.publication == "public_elsewhere",
                     decision,
                 )
             )

@@ -200,6 +200,47 @@ def test_signs(tmp_path: Path) -> None:
     assert "z · b" not in said
 
 
+LONG = [["B1", "m", ""], ["B2", "m", ""], ["B3", "m", 9], ["K1", "m", 5], ["S", "m", 14]]
+
+
+@pytest.mark.parametrize("ending", ["csv", "xlsx"])
+@pytest.mark.parametrize("labels", [["G", "M"], ["G"]])
+def test_an_empty_cell_is_a_star_where_said_so(tmp_path: Path, ending: str, labels: list[str]) -> None:
+    """Of a row with one number nothing is left when that number is withheld; the row is still there."""
+    rows: list[list[object]] = [["G", "M", "n"], *LONG]
+    path = tmp_path / f"lang.{ending}"
+    if ending == "xlsx":
+        workbook(path, {"Daten": rows})
+    else:
+        path.write_text("".join(";".join(map(str, row)) + "\n" for row in rows), encoding="utf-8")
+    about = f"labels: [{', '.join(labels)}]\nvalue: n\nstars: ['*', '']\nthreshold: 5\n"
+    path.with_suffix(".yaml").write_text(about + "sums: {G: {K1: [B1, B2], S: [K1, B3]}}\n", encoding="utf-8")
+    code, said = audit(path)
+    assert code == 4, said
+    assert "(5 Zellen, 2 davon gesperrt; 2 Rechenbeziehungen)" in said
+    for number, name in enumerate(("B1", "B2"), 2):
+        assert re.search(rf"  {name} · .*Zeile {number}, Spalte C »n«\): 1 bis 4 \(sicher unter 5\)", said), said
+    assert "übergangen" not in said
+
+
+def test_an_empty_row_is_a_row_if_it_is_named(tmp_path: Path) -> None:
+    """Several counts, one column of labels: headings and footnotes look like rows in which all is withheld."""
+    rows = "G;a;b\ndavon:;;\nx;;\ny;5;6\nSumme;{};{}\nQuelle: Amt;;\n"
+    about = "labels: [G]\nstars: ['*', '']\nsums: {G: {Summe: [x, y]}}\n"
+    code, said = written(tmp_path, rows.format(8, 9), about)
+    assert (code, "x · a (Zeile 3, Spalte B »a«): genau 3" in said) == (4, True), said
+    assert "Ohne Zahlen und darum übergangen: Zeile 2, 6." in said
+    code, said = written(tmp_path, rows.format(7, 9), about.replace("stars: ['*', '']", "missing: ['']"))
+    assert (code, "(6 Zellen, 0 davon gesperrt; 2 Rechenbeziehungen)" in said) == (0, True), said
+    code, said = written(tmp_path, rows.format(8, 9), about.replace("[x, y]", "rest"))
+    assert code == 2, said
+    for line, label, start in ((2, "davon:", "davon:"), (3, "x", "x"), (6, "Quelle: Amt", "Quelle: Amt")):
+        assert f"Zeile {line}, Spalte A »G«: in der Zeile »{label}« sind alle Zellen leer." in said
+        assert f'table: {{skip: ["{start}*"]}} angeben' in said
+    code, said = written(tmp_path, rows.format(8, 9), about + "table: {skip: ['davon*', 'Quelle*']}\n")
+    assert (code, "übergangen" in said) == (4, False), said
+
+
 def test_a_row_that_is_not_printed_is_unknown_and_not_zero(tmp_path: Path) -> None:
     """Per sex the third area is missing: nothing can be subtracted."""
     rows = ["x;f;*", "x;m;5", "y;f;6", "y;m;5", "z;m;5", "Stadt;f;20", "Stadt;m;15"]

@@ -119,12 +119,14 @@ class Public:
         measures: by id.
         status: per cell of the observation `value`, `withheld` or `missing`.
         method: per cell of the observation how it came about.
+        elsewhere: cells all of whose deliveries are public anyway, as `meta.delivery` says.
     """
 
     tables: dict[str, pa.Table]
     measures: dict[str, MeasureInfo] = field(default_factory=dict)
     status: dict[Key, str] = field(default_factory=dict)
     method: dict[Key, str] = field(default_factory=dict)
+    elsewhere: set[Key] = field(default_factory=set)
     area_names: dict[str, str] = field(default_factory=dict)
     _rows: dict[str, list[Row]] = field(default_factory=dict, repr=False)
 
@@ -203,6 +205,11 @@ def load_public(file: Path) -> Public:
                 for r in con.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'mart'").fetchall()
             ]
             tables = {name: con.sql(f'SELECT * FROM mart."{name}"').to_arrow_table() for name in names}
+            told = "schema_name = 'meta' AND table_name = 'delivery' AND column_name = 'public_elsewhere'"
+            open_sources: set[str] = set()
+            if con.execute(f"SELECT count(*) FROM duckdb_columns() WHERE {told}").fetchone() == (1,):
+                rows = con.execute("SELECT source_id FROM meta.delivery WHERE public_elsewhere").fetchall()
+                open_sources = {row[0] for row in rows}
     except duckdb.Error as error:
         raise Unreadable(f"{file.name}: {error}") from error
     public = Public(tables)
@@ -212,6 +219,9 @@ def load_public(file: Path) -> Public:
         for row in public.rows("observation"):
             key = key_of(row)
             withheld = row["is_suppressed"] or row["obs_status"] == "Q" or row["conf_status"] == "C"
+            sources = {delivery.rsplit("-", 1)[0] for delivery in (row.get("delivery_ids") or "").split(";")}
+            if sources <= open_sources:
+                public.elsewhere.add(key)
             public.status[key] = "withheld" if withheld else "missing" if row["value"] is None else "value"
             public.method[key] = row["method"]
     except KeyError as error:

@@ -80,8 +80,28 @@ def remainder(numerator: Key, denominator: Key) -> Key:
     return (f"{denominator[0]}{REMAINDER}{numerator[0]}", numerator[1], *numerator[2:])
 
 
+def exactly(templates: Sequence[Template], facts: Facts) -> list[Template]:
+    """The same without the gap that sums are allowed, except where published figures show one."""
+
+    def known(template: Template) -> bool:
+        return all(facts.exact(cell) for cell in template.cells)
+
+    def gap(template: Template) -> float:
+        pairs = zip(template.cells, template.coefficients, strict=True)
+        return abs(sum(facts.low[cell] * coefficient for cell, coefficient in pairs))
+
+    both = {t.family for t in templates if t.low == -t.high != 0 and t.high < INFINITE}
+    shown = {t.family for t in templates if t.family in both and known(t) and gap(t) > GAP}
+    return [
+        replace(t, low=0.0, high=0.0) if t.low == -t.high != 0 and t.high < INFINITE and t.family not in shown else t
+        for t in templates
+    ]
+
+
 def in_tiny_groups(public: Public, facts: Facts, templates: Sequence[Template]) -> set[Key]:
-    """Counts of groups that everybody knows to be smaller than the threshold, with all their parts.
+    """Counts of groups that everybody knows to be too small, with all their parts.
+
+    Where zeros are shown a star is at least 1, so that of a whole as large as the threshold less than that is left.
 
     There nothing may be shown, not even a zero; so a star there does not tell that anybody is counted.
     """
@@ -90,7 +110,9 @@ def in_tiny_groups(public: Public, facts: Facts, templates: Sequence[Template]) 
     for whole, part in wholes:
         threshold = public.threshold(part[0])
         known = facts.exact(whole) and public.threshold(whole[0]) is None
-        if threshold is not None and known and 0 < facts.low[whole] < threshold:
+        info = public.measures.get(part[0])
+        limit = (threshold or 0) + (1 if info is not None and info.zeros_published else 0)
+        if threshold is not None and known and 0 < facts.low[whole] < limit:
             waiting.append(part)
     below: dict[Key, list[Key]] = defaultdict(list)
     for template in templates if waiting else []:

@@ -25,11 +25,12 @@ from pipelines.audit.facts import (
     Unreadable,
     load_public,
 )
-from pipelines.audit.public_relations import Template, all_templates, in_tiny_groups, remainder
+from pipelines.audit.public_relations import Template, all_templates, exactly, in_tiny_groups, remainder, remainders
 from pipelines.audit.release_attack import Proof, prove
 from pipelines.audit.release_discovery import discover
 from pipelines.audit.release_files import DATABASE, check_containers, check_keys, check_names, file_checks
 from pipelines.audit.release_rebuild import check_codes, check_objects, check_package, check_reproduction, public_levels
+from pipelines.audit.release_rewrite import check_rewritten
 from pipelines.audit.release_tokens import check_tokens
 from pipelines.audit.release_union import NOW, Builder, History, Moment, Union, current_moment, history_of
 from pipelines.marts.models import Models
@@ -117,6 +118,7 @@ def audit_release(
         lambda: check_tokens(folder, models),
         lambda: check_reproduction(database, public, models) if models is not None else [],
         lambda: check_package(folder, models) if models is not None else [],
+        lambda: check_rewritten(folder, models) if models is not None else [],
     ]
     for check in checks:
         leaks += _closed(check)
@@ -177,22 +179,34 @@ class _Attacked:
         self.intervals: dict[Key, tuple[float, float]] = {}
         self.exact_but_large = 0
         self.quiet: set[Key] = set()
+        self.shown_before: set[tuple[Key, float]] = set()
+        self.parts_of: dict[Key, tuple[Key, Key]] = {}
 
     def run(self) -> list[Leak]:
         """Attack, and say what must not be published."""
         extra = {key for changes in self.earlier.states for key, *_ in changes}
+        self.shown_before = {(key, v) for changes in self.earlier.states for key, v, _ in changes if v is not None}
+        self.parts_of = {remainder(n, d): (n, d) for n, d in remainders(self.public, self.public.status)}
         templates = all_templates(self.public, self.facts, self.ratios, extra)
         templates += discover(self.public, self.facts, templates)
         now, history = current_moment(self.public, self.facts, self.earlier), history_of(self.earlier)
         self.quiet = in_tiny_groups(self.public, self.facts, templates)
-        union = Builder(self.public, self.facts, now, history, self.quiet).build(templates)
+        union, proof = self._prove(templates, now, history)
         self.relations = Counter(relation.kind for relation in union.system.relations)
-        targets = self._targets(union)
-        proof = prove(union, targets)
         leaks = [self._failed(label, reason) for label, reason in proof.failures]
         leaks += self._judge(union, proof)
+        leaks += self._judge_shown()
         leaks += self._judge_past(union, proof, templates, history)
         return leaks + self._judge_needs(union, proof)
+
+    def _prove(self, templates: list[Template], now: Moment, history: History) -> tuple[Union, Proof]:
+        """Attack as if every sum held exactly, as a reader would; where that contradicts itself, with declared gaps."""
+        for assumed in (exactly(templates, self.facts), templates):
+            union = Builder(self.public, self.facts, now, history, self.quiet).build(assumed)
+            proof = prove(union, self._targets(union))
+            if not proof.failures:
+                break
+        return union, proof
 
     def _targets(self, union: Union) -> dict[int, float]:
         """Positions to attack, each with the upper bound that makes it safe."""
@@ -222,6 +236,8 @@ class _Attacked:
             threshold = self._threshold(key)
             if threshold is None or (key in self.quiet and low <= 0 < high):
                 continue
+            if high < threshold and low <= 0:
+                continue  # zeros may be withheld here, so that nobody is sure that there is anyone at all
             if high < threshold:
                 leaks.append(self._leak(key, (low, high), threshold, self._source(key, position, union, proof)))
             elif high - low <= EXACT:
@@ -229,10 +245,37 @@ class _Attacked:
         for position in union.hidden:
             key, version = union.variables[position]
             threshold, low, high = self._threshold(key), float(proof.low[position]), float(proof.high[position])
-            if threshold is not None and low > 0 and high < threshold:
+            known = version == NOW and key in self.parts_of and self._told_anyway(*self.parts_of[key], union, proof)
+            if threshold is not None and low > 0 and high < threshold and not known:
                 source = self._source(key, position, union, proof)
                 leaks.append(self._leak(key, (low, high), threshold, source, hidden=True, now=version == NOW))
         return leaks
+
+    def _told_anyway(self, part: Key, whole: Key, union: Union, proof: Proof) -> bool:
+        """A remainder that nothing here gives away: of two known figures, or of a whole of which no one is a part."""
+        return (self._open(part) and self._open(whole)) or self._is_zero(part, union, proof)
+
+    def _is_zero(self, key: Key, union: Union, proof: Proof) -> bool:
+        if key in union.withheld:
+            return float(proof.high[union.withheld[key]]) <= EXACT
+        return self.facts.exact(key) and self.facts.high[key] <= EXACT
+
+    def _judge_shown(self) -> list[Leak]:
+        """Small counts that stand there openly, and are neither public anyway nor published before."""
+        leaks = []
+        for key, status in sorted(self.public.status.items()):
+            threshold = self._threshold(key)
+            if status != "value" or threshold is None or not self.facts.exact(key) or self._open(key):
+                continue
+            if 0 < self.facts.low[key] < threshold:
+                text = f"Die Zahl liegt unter {threshold} und ist veröffentlicht. Sie ist zu sperren (disclosure)."
+                leaks.append(Leak("kleine_zahl", self.public.words(key), text))
+        return leaks
+
+    def _open(self, key: Key) -> bool:
+        """Whether a shown figure is known anyway: public elsewhere, or shown before with the same value."""
+        before = key in self.facts.low and (key, self.facts.low[key]) in self.shown_before
+        return key in self.public.elsewhere or before
 
     def _leak(
         self, key: Key, bounds: tuple[float, float], threshold: int, source: str, hidden: bool = False, now: bool = True

@@ -20,7 +20,7 @@ from pipelines.disclosure.attack import Contradiction, Intervals, SolverFailed, 
 from pipelines.disclosure.system import Flags, Floats, Indexes, Relation, System, components, part
 
 NARROW = 4.0
-"""Integer programs are asked where the linear bound is below so many times what is needed; wider ones stay wide."""
+"""With coefficients of 1, integer programs are asked where the linear bound is below so many times what is needed."""
 
 
 @dataclass
@@ -184,8 +184,11 @@ def _attack(
     needed = np.array([targets[int(cell)] for cell in asked])
     network = is_network(piece)
 
+    fractional = any(abs(c) != 1 for relation in piece.relations for c in relation.coefficients)
+
     def matters(found: Intervals) -> Flags:
-        doubtful = (found.high >= needed) & (found.high <= NARROW * needed) & (found.low < found.high)
+        wide = np.inf if fractional else NARROW  # with shares as coefficients few whole numbers fit at any distance
+        doubtful = (found.high >= needed) & (found.high <= wide * needed) & (found.low < found.high)
         return doubtful & (not network)
 
     try:

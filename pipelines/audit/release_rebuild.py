@@ -204,16 +204,19 @@ def _objects(file: Path, target: Path) -> list[Leak]:
 def _meta(file: Path, models: Models) -> list[Leak]:
     """Rows of schema meta that are declarations: dictionary, lineage, sources of deliveries."""
     lineage = {(t, c, st, sc) for t, cs in models.lineage.items() for c, pairs in cs.items() for st, sc in pairs}
-    sources = {s.id: (s.title.de, s.publisher, s.address, s.licence, s.origin) for s in models.project.sources.values()}
+    sources = {
+        s.id: (s.title.de, s.publisher, s.address, s.licence, s.origin, s.publication == "public_elsewhere")
+        for s in models.project.sources.values()
+    }
     leaks = []
     with duckdb.connect(str(file), read_only=True) as con:
         if {tuple(r) for r in con.execute("FROM meta.data_dictionary").fetchall()} != set(dictionary(models)):
             leaks.append(Leak("nicht_ableitbar", "meta.data_dictionary", "Weicht von den Erklärungen ab; neu bauen."))
         if {tuple(r) for r in con.execute("FROM meta.column_lineage").fetchall()} != lineage:
             leaks.append(Leak("nicht_ableitbar", "meta.column_lineage", "Weicht vom SQL ab; neu bauen."))
-        for delivery, source, *told, _, decision in con.execute("FROM meta.delivery").fetchall():
+        for delivery, source, *told, _, elsewhere, decision in con.execute("FROM meta.delivery").fetchall():
             named = delivery.rpartition("-")
-            known = named[0] == source and named[2].isdigit() and tuple(told) == sources.get(source)
+            known = named[0] == source and named[2].isdigit() and (*told, elsewhere) == sources.get(source)
             if not known or decision not in ("accepted", "rejected", "retracted"):
                 text = "Angaben zur Lieferung, die nicht erklärt sind; neu bauen."
                 leaks.append(Leak("nicht_ableitbar", f"meta.delivery, {delivery}", text))

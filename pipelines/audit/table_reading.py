@@ -17,7 +17,7 @@ from pipelines.intake.failures import Findings, column_letters, shown
 from pipelines.intake.limits import MEGABYTE
 from pipelines.intake.tables import Row, Table, cut, plain_heading
 from pipelines.intake.workbook import open_sheets
-from schemas.audited_table import AuditedTable
+from schemas.audited_table import COLUMNS, REST, AuditedTable
 from schemas.documents import Format, Workbook
 from schemas.yaml_source import nearest
 
@@ -196,6 +196,7 @@ class _Reader:
             {plain_heading(sign) for sign in signs} for signs in (table.stars, table.zero_signs, table.missing)
         )
         self.number = _number_pattern(table)
+        self.named, self.rest = _named(table)
 
     def printed(self) -> Printed:
         """Everything, or Unusable."""
@@ -207,7 +208,7 @@ class _Reader:
         for row in self.source.rows:
             texts = [plain_heading(cell) for cell in row.cells]
             key = tuple(texts[position] for position in labels)
-            if not any(texts[self.header.index(name)] for name in wanted):
+            if not any(texts[self.header.index(name)] for name in wanted) and self._says_nothing(row.line, key, labels):
                 bare.append(row.line)
                 continue
             if (len(lines) + 1) * len(wanted) > MAX_CELLS:
@@ -219,6 +220,20 @@ class _Reader:
             raise Unusable(self.problems)
         notes = [f"Ohne Zahlen und darum übergangen: Zeile {_some(bare)}."] if bare else []
         return Printed(self.header, counts, lines, notes)
+
+    def _says_nothing(self, line: int, key: tuple[str, ...], labels: list[int]) -> bool:
+        """Whether a row without any number is a heading or a footnote, and not a row of withheld or missing numbers."""
+        if "" not in self.stars | self.missing | self.zeros or not all(key):
+            return True
+        if len(key) > 1 or key[0] in self.named:
+            return False  # headings and footnotes do not fill several columns of labels
+        if self.rest:  # taken for a part of the sum, a heading would make withheld numbers look safer than they are
+            text = f"in der Zeile »{shown(key[0])}« sind alle Zellen leer. Eine Überschrift oder Fußnote? Dann table: "
+            text += f'{{skip: ["{shown(key[0], 40)[:12].strip()}*"]}} angeben. Gesperrt oder ohne Angabe? '
+            self.problems.append(
+                self._at(line, labels[0], f"{text}Dann unter sums die Teile einzeln nennen statt rest")
+            )
+        return True
 
     def _label_problems(
         self, line: int, key: tuple[str, ...], labels: list[int], seen: dict[tuple[str, ...], int]
@@ -308,6 +323,18 @@ class _Reader:
             sign = re.sub("[0-9]", "", text.translate(_SPACES))[0]
             return f'»{shown(text)}« ist keine Zahl; mit Tausenderzeichen? Dann format: {{thousands: "{sign}"}} angeben'
         return f"»{shown(text)}« ist keine Zahl; ist es ein Sperrzeichen, unter stars ergänzen"
+
+
+def _named(table: AuditedTable) -> tuple[set[str], bool]:
+    """Every label the description names, and whether some sum of labels takes all the others (`rest`)."""
+    named, rest = {*table.part_of, *table.part_of.values()}, False
+    for name, sums in table.sums.items():
+        for total, given in sums.items():
+            named.add(total)
+            rest |= name != COLUMNS and (given == REST or REST in given)
+            for way in [] if given == REST else given:
+                named |= set(way) if isinstance(way, list) else {way}
+    return {plain_heading(label) for label in named}, rest
 
 
 def _number_pattern(table: AuditedTable) -> re.Pattern[str]:

@@ -31,7 +31,6 @@ class Cell:
         smallest: what a star on it tells at least, if zeros are always shown.
         period: the period's key in words.
         level: area level.
-        deliveries: ids of the deliveries it comes from; tell whether a figure nobody here knows is still the same.
     """
 
     key: Key
@@ -43,7 +42,6 @@ class Cell:
     smallest: float = 1.0
     period: str = ""
     level: str = ""
-    deliveries: str = ""
 
     @property
     def value(self) -> float | None:
@@ -85,6 +83,6 @@ def read_cells(observation: Path, measures: list[str], public_sources: set[str])
         sources = {delivery.rsplit("-", 1)[0] for delivery in (deliveries or "").split(";")}
         state = WITHHELD if withheld else MISSING if value is None else PUBLIC if sources <= public_sources else OWN
         cell = Cell(tuple(key), state, value, value, method == "delivered", method != "estimated")
-        cell.period, cell.level, cell.deliveries = period, level, deliveries or ""
+        cell.period, cell.level = period, level
         cells[cell.key] = cell
     return cells

@@ -7,17 +7,46 @@ all times. A revised total next to an unchanged withheld part would otherwise te
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from pipelines.disclosure.cells import HIDDEN, PUBLIC, Cell, Key, cell_name
 from pipelines.disclosure.protector import Task
+from pipelines.disclosure.relations import AREAS
 from pipelines.disclosure.system import INFINITE, Floats, Relation, System
 from pipelines.ledger import PUBLISHED, WITHHELD, CellLedger, Entry, secret_of
 
+GAP = 1e-6
 EARLIER = " @ "
 """Stands between a cell's name and its version in the names of earlier versions."""
+
+
+@dataclass
+class Memory:
+    """How much of earlier publications is taken into account.
+
+    Attributes:
+        ledger: earlier publications.
+        stars_stay: a star of a source stands for the figure that was shown before, and star after star for the same.
+        past: sums of earlier publications count.
+        forgotten: measures of which earlier publications already tell too much: for them this publication is protected
+            by itself, also by withholding what was shown before.
+    """
+
+    ledger: CellLedger
+    stars_stay: bool = True
+    past: bool = True
+    forgotten: set[str] = field(default_factory=set)
+
+    def supposed(self, key: Key) -> float | None:
+        """Figure that is supposed behind a star of a source, None if nothing is."""
+        return self.ledger.supposed(key) if self.stars_stay and key[0] not in self.forgotten else None
+
+    def before(self, key: Key, value: float, nearby: int) -> str | None:
+        """See `CellLedger.before`."""
+        seen = self.ledger.before(key, value, nearby)
+        return None if seen == PUBLISHED and key[0] in self.forgotten else seen
 
 
 @dataclass
@@ -45,7 +74,7 @@ class _Earlier:
 
 
 def with_past(
-    task: Task, cells: list[Cell], roots: list[Key], hidden: set[int], kept_high: Floats, ledger: CellLedger
+    task: Task, cells: list[Cell], roots: list[Key], hidden: set[int], kept_high: Floats, memory: Memory
 ) -> Task:
     """The task, extended by earlier versions of its cells and the relations between them.
 
@@ -55,23 +84,24 @@ def with_past(
         roots: their n keys.
         hidden: numbers of remainders, which are never published.
         kept_high: n; what an attacker's upper bound of an earlier, withheld version must reach; NaN for nothing.
-        ledger: earlier publications.
+        memory: earlier publications.
 
     Returns:
         The task; its first n cells are the given ones.
     """
     positions = {root: number for number, root in enumerate(roots)}
     history: dict[int, dict[int, Entry]] = defaultdict(dict)
-    for release, (_, changed) in enumerate(ledger.releases):
+    for release, (_, changed) in enumerate(memory.ledger.releases if memory.past else []):
         for key, entry in changed.items():
-            if key in positions:
+            if key in positions and key[0] not in memory.forgotten:
                 history[positions[key]][release] = entry
     if not history:
         return task
-    versions = _Versions(cells, roots, hidden, history, ledger)
+    versions = _Versions(cells, roots, hidden, history, memory)
+    broken = _broken(task.system.relations, versions)
     earlier = _Earlier(task, kept_high, [], [], [], [], [], [])
     relations = [
-        relation for given in task.system.relations for relation in _instances(given, cells, versions, earlier)
+        relation for given in task.system.relations for relation in _instances(given, cells, versions, earlier, broken)
     ]
     return _extended(task, earlier, relations)
 
@@ -85,9 +115,9 @@ class _Versions:
         roots: list[Key],
         hidden: set[int],
         history: dict[int, dict[int, Entry]],
-        ledger: CellLedger,
+        memory: Memory,
     ) -> None:
-        self.cells, self.roots, self.hidden, self.history, self.ledger = cells, roots, hidden, history, ledger
+        self.cells, self.roots, self.hidden, self.history, self.memory = cells, roots, hidden, history, memory
         self.variables: dict[tuple[int, object], int] = {}
 
     def changes(self, number: int) -> set[int]:
@@ -108,16 +138,56 @@ class _Versions:
         if entry is None or self.never(number):
             return False
         cell, key = self.cells[number], self.roots[number]
+        ledger = self.memory.ledger
         if entry.status == PUBLISHED:
-            return cell.value is not None and entry.value == cell.value
-        known = entry.status == WITHHELD and entry.key_id not in self.ledger.lost
-        return known and entry.mark == self.ledger.mark(key, secret_of(cell.value, cell.deliveries))
+            today = self.memory.supposed(key) if cell.value is None else cell.value
+            return today is not None and entry.value == today
+        if (
+            entry.status != WITHHELD
+            or entry.key_id in ledger.lost
+            or (cell.value is None and not self.memory.stars_stay)
+        ):
+            return False
+        mark = ledger.mark_of_star(key) if cell.value is None else ledger.mark(key, secret_of(cell.value))
+        return entry.mark == mark
+
+    def shown(self, number: int, release: int) -> float | None:
+        """The figure as a release showed it, or as everybody knows it."""
+        entry = self.at(number, release)
+        return entry.value if entry is not None and entry.status == PUBLISHED else None
 
 
-def _instances(given: Relation, cells: list[Cell], versions: _Versions, earlier: _Earlier) -> list[Relation]:
+Family = tuple[str, str, int]
+"""Kind of relation, area (sums of areas) or measure, number of the release."""
+
+
+def _family(given: Relation, versions: _Versions, release: int) -> Family:
+    key = versions.roots[given.cells[0]]
+    return given.kind, key[2] if given.kind == AREAS else key[0], release
+
+
+def _broken(relations: list[Relation], versions: _Versions) -> set[Family]:
+    """Families of relations that did not hold then, as figures shown then tell, e.g. of areas assigned otherwise."""
+    found = set()
+    for given in relations:
+        for release in set().union(*(versions.changes(number) for number in given.cells)):
+            values = [versions.shown(number, release) for number in given.cells]
+            if None in values:
+                continue
+            total = sum(c * v for c, v in zip(given.coefficients, values, strict=True) if v is not None)
+            if not given.low - GAP <= total <= given.high + GAP:
+                found.add(_family(given, versions, release))
+    return found
+
+
+def _instances(
+    given: Relation, cells: list[Cell], versions: _Versions, earlier: _Earlier, broken: set[Family]
+) -> list[Relation]:
     """A relation as it held in earlier releases, each combination of versions once, if it says more than numbers."""
     found: dict[tuple[int, ...], Relation] = {}
     for release in sorted(set().union(*(versions.changes(number) for number in given.cells))):
+        if _family(given, versions, release) in broken:
+            continue
         if all(versions.never(number) or versions.is_today(number, release) for number in given.cells):
             continue  # what nobody publishes is then what it is today, too
         members = tuple(_variable(number, release, versions, earlier) for number in given.cells)

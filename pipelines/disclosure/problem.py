@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipelines.disclosure.cells import HIDDEN, MISSING, OWN, PUBLIC, WITHHELD, Cell, Key, cell_name
-from pipelines.disclosure.past import with_past
+from pipelines.disclosure.past import Memory, with_past
 from pipelines.disclosure.protector import Task
-from pipelines.disclosure.relations import WHOLES, KeyRelation, Remainders
+from pipelines.disclosure.relations import REMAINDER, WHOLES, KeyRelation, Remainders
 from pipelines.disclosure.rules import MeasureRule, rule_of
 from pipelines.disclosure.system import INFINITE, Floats, Relation, System
-from pipelines.ledger import CellLedger
 from pipelines.project import Project
 
 GAP = 1e-6
@@ -31,8 +30,9 @@ class NotAdditive(Exception):
         shown = "\n  ".join(places[:10]) + (f"\n  … und {len(places) - 10} weitere" if len(places) > 10 else "")
         super().__init__(
             "Nichts veröffentlicht: Zahlen, die eine Summe bilden sollen, tun es nicht, und dann lässt sich nicht "
-            f"prüfen, was sie verraten.\n  {shown}\n  Abhilfe: die Lieferung berichtigen lassen (corrections), die "
-            "Gebietszuordnung berichtigen, oder die erlaubte Abweichung angeben (tolerance der Kennzahl)."
+            f"prüfen, was sie verraten.\n  {shown}\n  Abhilfe: die Lieferung berichtigen lassen (corrections). Fehlt "
+            "ein Rest ohne Angabe: ihn als eigene Ausprägung oder eigenes Gebiet führen. Stimmt die Gebietszuordnung "
+            "nicht: sie berichtigen. Weicht eine Gebietssumme aus anderen Gründen etwas ab: tolerance der Kennzahl."
         )
 
 
@@ -63,7 +63,7 @@ def build_problem(
     cells: dict[Key, Cell],
     relations: list[KeyRelation],
     remainders: Remainders,
-    ledger: CellLedger,
+    memory: Memory,
 ) -> Problem:
     """Merge, check, mark.
 
@@ -72,18 +72,18 @@ def build_problem(
         cells: by key, hidden ones included.
         relations: between keys.
         remainders: hidden wholes without their parts.
-        ledger: what was published before.
+        memory: what was published before.
 
     Raises:
         NotAdditive: known figures contradict a relation.
     """
     merged = _Merged(cells, relations)
     merged.check(project)
-    marks = _Marks(project, merged, remainders, ledger)
+    marks = _Marks(project, merged, remainders, memory)
     marks.mark()
     problem = marks.problem()
     hidden = {marks.position[merged.root(rest)] for rest in remainders.pairs}
-    problem.task = with_past(problem.task, problem.cells, marks.roots, hidden, marks.kept_high(), ledger)
+    problem.task = with_past(problem.task, problem.cells, marks.roots, hidden, marks.kept_high(), memory)
     return problem
 
 
@@ -190,21 +190,23 @@ _KINDS = {
 
 def place(cell: Cell) -> str:
     """A cell as people read it, without its value."""
-    return f"{cell.key[0]}/{cell.key[1]}, {cell.key[2]}, {cell.period}"
+    whole, _, part = cell.key[0].rpartition(REMAINDER)
+    rest = f" (was zu {whole} fehlt)" if whole else ""
+    return f"{part}/{cell.key[1]}, {cell.key[2]}, {cell.period}{rest}"
 
 
 class _Marks:
     """Which cells are confidential and what must hold for them."""
 
-    def __init__(self, project: Project, merged: _Merged, remainders: Remainders, ledger: CellLedger) -> None:
-        self.project, self.merged, self.remainders, self.ledger = project, merged, remainders, ledger
+    def __init__(self, project: Project, merged: _Merged, remainders: Remainders, memory: Memory) -> None:
+        self.project, self.merged, self.remainders, self.memory = project, merged, remainders, memory
         self.roots = sorted(merged.cells)
         self.position = {root: number for number, root in enumerate(self.roots)}
         size = len(self.roots)
         self.reasons = [""] * size
         self.closed, self.free, self.need_open = (np.zeros(size, dtype=bool) for _ in range(3))
         self.need_high, self.need_low = np.full(size, np.nan), np.full(size, np.nan)
-        self.lower = np.zeros(size)
+        self.lower, self.upper = np.zeros(size), np.full(size, INFINITE)
         self.public_again: list[Key] = []
         self.rules = {m.id: rule_of(project, m) for m in project.measures.values()}
         for measure in project.measures.values():  # the count behind a rate of ours, which no one delivers
@@ -237,7 +239,10 @@ class _Marks:
             return
         if root in self.merged.withheld:
             self._close(number, "withheld")
-            if cell.delivered:
+            supposed = self.memory.supposed(root) if cell.value is None else None
+            if supposed is not None:  # shown before the star came: nobody forgets it, but others can be kept
+                self.lower[number] = self.upper[number] = supposed
+            elif cell.delivered:
                 self._need(number, rule, rule.need_high)
         reason, high = self._primary(root, cell, rule)
         if reason:
@@ -268,7 +273,7 @@ class _Marks:
             return None
         rule = self.rule(root)
         nearby = rule.threshold if rule else 1
-        seen = {self.ledger.before(key, value, nearby) for key in self.merged.aliases[root]}
+        seen = {self.memory.before(key, value, nearby) for key in self.merged.aliases[root]}
         return next((state for state in ("published", "withheld") if state in seen), None)
 
     def _primary(self, root: Key, cell: Cell, rule: MeasureRule) -> tuple[str, float]:
@@ -313,9 +318,14 @@ class _Marks:
             self.need_open[self.position[part]] = True
 
     def _tiny(self, part: Key, whole: Key) -> bool:
-        """Everybody knows that the whole is smaller than the threshold, so that any star would tell too much."""
+        """Everybody knows that the whole is so small that any star would tell too much.
+
+        Where zeros are shown, a star is at least 1, and of a whole as large as the threshold less than that is left.
+        """
         rule, above = self.rule(part), self.merged.cells[whole]
-        tiny = above.state == PUBLIC and above.value is not None and 0 < above.value < (rule.threshold if rule else 0)
+        if rule is None or above.state != PUBLIC or above.value is None:
+            return False
+        tiny = 0 < above.value < rule.threshold + (0 if rule.zeros_hidden else 1)
         return tiny and self.merged.cells[part].state in (OWN, WITHHELD)
 
     def _silence(self) -> None:
@@ -335,10 +345,10 @@ class _Marks:
                 continue
             seen.add(root)
             self._close(number, "primary_group")
-            size = sizes.get(root)  # none of them, or all: both must remain possible
-            self.lower[number], self.need_low[number] = 0.0, 0.0
-            self.need_high[number] = np.nan if size is None else size
-            self.need_open[number] = True
+            self.lower[number], self.need_low[number], self.need_high[number] = 0.0, 0.0, np.nan
+            self.need_open[number] = self.merged.cells[root].value != 0  # a zero may follow from zeros shown above it
+            if root in sizes and self.need_open[number]:
+                self.need_high[number] = sizes[root]  # none of them, or all: both must remain possible
             waiting += below[root]
 
     def _both_out(self, part: Key, whole: Key) -> bool:
@@ -372,7 +382,7 @@ class _Marks:
             low,
             high,
             self.lower,
-            np.full(len(cells), INFINITE),
+            self.upper,
             np.array([c.whole for c in cells], dtype=bool),
             [self._relation(relation) for relation in self.merged.relations],
         )
@@ -381,15 +391,26 @@ class _Marks:
         position = {key: self.position[root] for root in self.roots for key in self.merged.aliases[root]}
         return Problem(task, position, self.reasons, cells, sorted(self.public_again))
 
-    def _relation(self, relation: KeyRelation) -> Relation:
+    def _slack(self, relation: KeyRelation) -> float:
+        """The allowed gap, where there is one: sums that hold are held to hold by every reader, whatever is allowed."""
         total = self.merged.cells[relation.total]
+        parts = [(self.merged.cells[key], weight) for key, weight in relation.parts]
+        values = [total.value, *[cell.value for cell, _ in parts]]
+        least = sum(weight * (cell.low if cell.low is not None else cell.smallest) for cell, weight in parts)
+        if total.value is None or None in values:
+            possible = total.high is None or least <= total.high + GAP
+            return 0.0 if possible else relation.tolerance
+        return relation.tolerance if abs(total.value - least) > GAP else 0.0
+
+    def _relation(self, relation: KeyRelation) -> Relation:
+        total, slack = self.merged.cells[relation.total], self._slack(relation)
         return Relation(
             f"{place(total)} = Summe {_KINDS[relation.kind]}",
             relation.kind,
             (self.position[relation.total], *[self.position[part] for part, _ in relation.parts]),
             (-1.0, *[weight for _, weight in relation.parts]),
-            -relation.tolerance,
-            relation.tolerance,
+            -slack,
+            slack,
         )
 
 

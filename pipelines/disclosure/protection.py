@@ -20,11 +20,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.disclosure.cells import OWN, PUBLIC, WITHHELD, Key, read_cells
-from pipelines.disclosure.past import EARLIER
+from pipelines.disclosure.past import EARLIER, Memory
 from pipelines.disclosure.problem import Problem, build_problem, place
 from pipelines.disclosure.protector import FileCache, Pattern, SolverFailed, Unprotectable, protect
 from pipelines.disclosure.rates import RateRow, add_rates, own_rates
-from pipelines.disclosure.relations import build_relations, linked_measures
+from pipelines.disclosure.relations import REMAINDER, build_relations, linked_measures
 from pipelines.disclosure.rules import rule_of
 from pipelines.files import quoted, replacing, write_text
 from pipelines.ledger import PUBLISHED, CellLedger, Entry, secret_of
@@ -68,6 +68,7 @@ class Protection:
         method: "exact" or "heuristic".
         relations: number of relations per kind.
         notes: German sentences for the log, without values.
+        alone: measures of which earlier publications tell too much already, so that this one is protected by itself.
         seconds: time taken.
     """
 
@@ -81,6 +82,7 @@ class Protection:
     method: str = "exact"
     relations: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    alone: set[str] = field(default_factory=set)
     seconds: float = 0.0
 
     def in_words(self) -> str:
@@ -116,17 +118,8 @@ def protect_observation(
         CannotProtect: a confidential figure remains open whatever else is withheld, or the solver did not finish.
     """
     begun = time.monotonic()
-    problem, rates = prepare(project, observation, ledger)
-    try:
-        pattern = protect(problem.task, cache=FileCache(cache))
-    except Unprotectable as error:
-        raise CannotProtect(_cannot(problem, error)) from error
-    except SolverFailed as error:
-        raise CannotProtect(
-            "Nichts veröffentlicht: die Suche nach einem Schutz der kleinen Zahlen ließ sich nicht zu Ende führen. Oft "
-            "widersprechen sich gelieferte Summen über mehrere Tabellen hinweg; auch eine Korrektur einer gesperrten "
-            f"Zahl kann das bewirken. (Rechenprogramm: {error})"
-        ) from error
+    memory = Memory(ledger)
+    problem, rates, pattern = _solve(project, observation, memory, FileCache(cache))
     shown = ~pattern.suppressed[: len(problem.cells)]
     suppressed = {key for key, number in problem.position.items() if not shown[number]}
     suppressed |= {row.key for row in rates if not _rate_shown(row, problem, shown)}
@@ -136,14 +129,53 @@ def protect_observation(
     found.secondary = int((pattern.suppressed & ~problem.task.closed).sum())
     found.relations = dict(Counter(relation.kind for relation in problem.task.system.relations))
     found.rows = _by_level(project, problem, rates, suppressed)
-    found.notes = _notes(problem, rates)
+    found.notes = _notes(problem, rates, memory)
+    found.alone = memory.forgotten if memory.past else set(project.measures)
     hidden_rates = [row.key for row in rates if row.key in suppressed]
     _write_report(report, problem, pattern, hidden_rates)
     found.seconds = time.monotonic() - begun
     return found
 
 
-def prepare(project: Project, observation: Path, ledger: CellLedger) -> tuple[Problem, list[RateRow]]:
+def _solve(
+    project: Project, observation: Path, memory: Memory, cache: FileCache
+) -> tuple[Problem, list[RateRow], Pattern]:
+    """The pattern; what was published before is taken into account as far as it still allows any.
+
+    Earlier publications can't be mended: where they tell too much by themselves (stricter rules, a total that takes an
+    old value again) or do not fit today's sums (areas assigned otherwise), the city must not be stopped for ever.
+    """
+    while True:
+        problem, rates = prepare(project, observation, memory)
+        try:
+            return problem, rates, protect(problem.task, cache=cache)
+        except Unprotectable as error:
+            measures = _measures_of(project, problem, error)
+            if not memory.ledger.releases or measures <= memory.forgotten:
+                raise CannotProtect(_cannot(problem, error)) from error
+            memory.forgotten |= measures
+        except SolverFailed as error:
+            if not memory.ledger.releases or not memory.past:
+                raise CannotProtect(_UNSOLVED.format(error)) from error
+            memory.past, memory.stars_stay = memory.stars_stay, False  # first the stars, then the past
+
+
+_UNSOLVED = (
+    "Nichts veröffentlicht: die Suche nach einem Schutz der kleinen Zahlen ließ sich nicht zu Ende führen. Oft "
+    "widersprechen sich gelieferte Summen über mehrere Tabellen hinweg; sozialraum check nennt, was an einer Lieferung "
+    "nicht aufgeht. (Rechenprogramm: {})"
+)
+
+
+def _measures_of(project: Project, problem: Problem, error: Unprotectable) -> set[str]:
+    """Measures of cells that can't be hidden, with all that say something about them."""
+    by_name = dict(zip(problem.task.system.names, problem.cells, strict=False))
+    cells = [by_name[name.partition(EARLIER)[0]] for name in error.cells]
+    found = {cell.key[0].rpartition(REMAINDER)[2] for cell in cells}
+    return {*found, *linked_measures(project, found & set(project.measures))}
+
+
+def prepare(project: Project, observation: Path, memory: Memory) -> tuple[Problem, list[RateRow]]:
     """Cells, relations and rules of a project as the protector's problem, and the rows of its own rates."""
     public = {s.id for s in project.sources.values() if s.publication == "public_elsewhere"}
     own = {m.id for m in project.measures.values() if m.kind == "count" and rule_of(project, m)}
@@ -154,7 +186,7 @@ def prepare(project: Project, observation: Path, ledger: CellLedger) -> tuple[Pr
     cells = read_cells(observation, sorted({*linked_measures(project, own), *units}), public)
     rates = add_rates(project, observation, cells)
     relations, remainders = build_relations(project, cells)
-    return build_problem(project, cells, relations, remainders, ledger), rates
+    return build_problem(project, cells, relations, remainders, memory), rates
 
 
 def _rate_shown(row: RateRow, problem: Problem, shown: np.ndarray) -> bool:
@@ -231,8 +263,18 @@ def _by_level(
     return [(level, all_of[level], withheld[level]) for level in project.directory.levels if all_of[level]]
 
 
-def _notes(problem: Problem, rates: list[RateRow]) -> list[str]:
+def _notes(problem: Problem, rates: list[RateRow], memory: Memory) -> list[str]:
     notes = []
+    if memory.forgotten:
+        notes.append(
+            f"frühere Veröffentlichungen verraten schon zu viel über {', '.join(sorted(memory.forgotten))}; das ist "
+            "nicht mehr zu ändern. Diese Veröffentlichung ist für sich geschützt."
+        )
+    if not memory.past:
+        notes.append(
+            "frühere Veröffentlichungen passen nicht zu den heutigen Summen (anders zugeordnete Gebiete?) und blieben "
+            "beim Schutz außer Acht"
+        )
     if problem.public_again:
         first = problem.public_again[0]
         notes.append(
@@ -278,23 +320,23 @@ REASONS_DE = {
 def ledger_entries(public: Path, true: Path, ledger: CellLedger) -> dict[Key, Entry]:
     """State of every figure of a publication: shown with its value, or withheld with its keyed mark.
 
-    A figure that nobody here knows (a star of its source) is marked by the deliveries it comes from.
+    A figure that nobody here knows (a star of its source) is marked as what anybody would suppose it to be.
     """
     with duckdb.connect() as con:
         rows = con.execute(
             f"""
             SELECT p.measure_id, p.category, p.area_id, p.period_type, p.reference_date, p.value, p.is_suppressed,
-                t.value, t.delivery_ids
+                t.value
             FROM read_parquet('{quoted(public)}') p
             JOIN read_parquet('{quoted(true)}') t USING (measure_id, category, area_id, period_type, reference_date)
             WHERE p.is_suppressed OR p.value IS NOT NULL
             """
         ).fetchall()
     entries: dict[Key, Entry] = {}
-    for measure, category, area, period_type, date, value, withheld, secret, deliveries in rows:
+    for measure, category, area, period_type, date, value, withheld, secret in rows:
         key: Key = (measure, category, area, period_type, date)
         if withheld:
-            mark = ledger.mark(key, secret_of(secret, deliveries or ""))
+            mark = ledger.mark_of_star(key) if secret is None else ledger.mark(key, secret_of(secret))
             entries[key] = Entry(KEPT, None, mark, ledger.key_id)
         else:
             entries[key] = Entry(PUBLISHED, value)

@@ -19,6 +19,10 @@ AREAS, CATEGORIES, SUMS, YEARS, WHOLES = "gebiete", "auspraegungen", "kennzahlen
 """Kinds of relations, as counted in the report."""
 
 
+REMAINDER = " ohne "
+"""Stands in the measure of a hidden remainder between its whole and its part."""
+
+
 @dataclass
 class KeyRelation:
     """`|total - sum(weight * part)| <= tolerance`, by keys."""
@@ -204,7 +208,7 @@ def _remainders(project: Project, cells: dict[Key, Cell], remainders: Remainders
                 continue
             if part.value is not None and above.value is not None and part.value > above.value:
                 continue  # a part above its whole is a fault that the run reports; nobody can subtract there
-            rest: Key = (f"{whole[0]}/{whole[1]} {other[4]} ohne {key[0]}", *key[1:])
+            rest: Key = (f"{whole[0]}/{whole[1]} {other[4]}{REMAINDER}{key[0]}", *key[1:])
             cell = Cell(rest, HIDDEN, whole=part.whole and above.whole, period=part.period, level=part.level)
             if part.value is not None and above.value is not None:
                 cell.low = cell.high = above.value - part.value
