@@ -954,3 +954,29 @@ def test_audit_does_not_know_the_protector() -> None:
         nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
         assert not imported & names, file
+
+
+def test_bytes_beside_the_figures_are_found(models: Models, release: Path) -> None:
+    """What no reading of the values finds: order of rows, quotation marks, line ends, comments, bytes at the end."""
+    wide = release / "daten/breit_bezirk_de.csv"
+    lines = wide.read_bytes().splitlines(keepends=True)
+    wide.write_bytes(b"".join([lines[0], *reversed(lines[1:])]))
+    plain = release / "daten/beobachtungen.csv"
+    plain.write_bytes(plain.read_bytes().replace(b",,Q", b',"",Q', 1))
+    german = release / "daten/beobachtungen_de.csv"
+    german.write_bytes(german.read_bytes().replace(b"\n", b"\r\n"))
+    with zipfile.ZipFile(release / "daten/kennzahlen.xlsx", "a") as book:
+        book.comment = b"Bezirk 2: 1 Frau"
+    with (release / "sozialraum.duckdb").open("ab") as database_file:
+        database_file.write(b"Bezirk 2: 1 Frau")
+    with zipfile.ZipFile(release / "daten/indikatoren.xlsx") as book:
+        parts = {name: book.read(name) for name in book.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    parts[sheet] = parts[sheet].replace(b"</sheetData>", b"</sheetData><!-- 1 -->")
+    with zipfile.ZipFile(release / "daten/indikatoren.xlsx", "w") as book:
+        for name, content in parts.items():
+            book.writestr(name, content)
+    found = {leak.where: leak.what for leak in audit_release(release, models).leaks if leak.kind == "nicht_ableitbar"}
+    changed = (wide, plain, german, release / "daten/kennzahlen.xlsx", release / "daten/indikatoren.xlsx")
+    assert {path.relative_to(release).as_posix() for path in changed} | {"sozialraum.duckdb"} <= set(found)
+    assert sheet in found["daten/indikatoren.xlsx"]

@@ -16,8 +16,9 @@ from pipelines.files import quoted
 from pipelines.ledger import KEY_VARIABLE, CellLedger, DamagedLedger, KeyProblem, key_file
 from pipelines.paths import Paths
 from tests.conftest import run_night, sozialraum
-from tests.test_history import NOW, edit, release_locks
-from tests.town import MEN, WOMEN, deliver, district, public, town
+from tests.test_history import NOW, edit, put, release_locks
+from tests.test_protection import city_office
+from tests.town import MEN, WOMEN, deliver, district, public, topic, town, write_topic
 
 DAY = dt.timedelta(days=1)
 KEY = ("hilfen", "weiblich", district(2), "stichtag", dt.date(2022, 12, 31))
@@ -86,6 +87,61 @@ def test_withheld_figure_corrected_to_zero_is_shown_as_zero(folder: Path, others
         women, men = changed(women, 3, others["rest"]), changed(men, 3, others["rest"])
     deliver(folder, women=women, men=men, name="b.csv")
     assert night(folder, 1)["weiblich", district(2)] == 0
+
+
+def test_stars_that_move_between_deliveries_give_nothing_away(folder: Path) -> None:
+    """Districts 1 and 2 are starred by their office, a year later 1 and 3; the city's total is shown both times.
+
+    Who kept the first release knows district 3 from it, takes district 2 from the second, and subtracts.
+    """
+    documents = topic(["bezirk", "bereich", "stadt"], {})
+    documents[0]["attributes"]["symbols"] = {"*": "suppressed"}
+    documents[2]["attributes"]["levels"] = {"bezirk": ["jugendamt"], "stadt": ["landesamt"]}
+    write_topic(folder, [*documents, city_office(publication="internal")])
+    women = [2, 9, 12, 9, 30, 8]
+    put(folder, f"Bezirk;Zeit;frauen\nMusterstadt;31.12.2022;{sum(women)}\n", "amt.csv", "landesamt")
+    shown: set[int] = set()
+    for number, starred in enumerate(((1, 2), (1, 3))):
+        rows = [f"Bezirk {n};31.12.2022;{'*' if n in starred else count};*;*\n" for n, count in enumerate(women, 1)]
+        put(folder, "Bezirk;Zeit;weiblich;maennlich;insgesamt\n" + "".join(rows), f"{number}.csv", "jugendamt")
+        figures = night(folder, number)
+        assert figures["weiblich", "99999000"] == sum(women)
+        shown |= {n for n in range(1, 7) if figures["weiblich", district(n)] is not None}
+    assert 1 not in shown
+    assert len(shown) <= 4  # one more than district 1 has never been shown
+    assert CellLedger.open(Paths.of(folder)).supposed(("hilfen", "weiblich", district(3), *KEY[3:])) == 12
+
+
+def test_stricter_threshold_later_protects_what_comes_and_stops_nothing(folder: Path) -> None:
+    """Figures of 3 and 4 are out for good; the next release is protected by itself and says so."""
+    deliver(folder)
+    night(folder, 0)
+    edit(folder, lambda s: s.update(disclosure={"threshold": 10}), topic="hilfen")
+    run = run_night(folder, NOW + DAY)
+    assert run.publication is not None
+    deliver(folder, day="31.12.2023", name="neu.csv")
+    figures = run_night(folder, NOW + 2 * DAY)
+    assert figures.publication is not None
+    assert figures.publication.new
+
+
+def test_area_assigned_otherwise_without_dates_stops_nothing(folder: Path) -> None:
+    deliver(folder)
+    night(folder, 0)
+    path = folder / "assets/areas/memberships.csv"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(f"{district(3)},99999000-BE-1", f"{district(3)},99999000-BE-2"), encoding="utf-8")
+    second = night(folder, 1)
+    assert second["insgesamt", "99999000-BE-1"] == 19  # 12 + 7
+    assert second["weiblich", district(2)] is None
+
+
+def test_total_that_takes_an_old_value_again_stops_nothing(folder: Path) -> None:
+    deliver(folder, women=[3, 0, 12, 9, 30, 8])
+    night(folder, 0)
+    deliver(folder, women=[2, 1, 12, 9, 30, 8], name="b.csv")
+    second = night(folder, 1)
+    assert second["weiblich", district(1)] is second["weiblich", district(2)] is None
 
 
 def test_same_figures_again_make_no_new_release_and_no_new_entry(folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from pipelines.clearance import Unsafe
 from pipelines.disclosure.problem import NotAdditive
 from pipelines.disclosure.protection import CannotProtect
 from pipelines.night import Night
@@ -340,6 +341,27 @@ def city_office(**more: Any) -> dict[str, Any]:
     return office
 
 
+def test_tolerance_of_a_sum_protects_nothing(tmp_path: Path) -> None:
+    """The city's women are delivered, too, and may differ by 2; as they do not, every reader subtracts."""
+    folder = town(tmp_path)
+    documents = topic(["bezirk", "bereich", "stadt"], {})
+    documents[2]["attributes"] |= {"tolerance": 2}
+    documents[2]["attributes"]["levels"] = {"bezirk": ["jugendamt"], "stadt": ["landesamt"]}
+    documents.append(city_office(publication="internal"))
+    write_topic(folder, documents)
+    deliver(folder, men=[5, 6, 7, 11, 25, 9])  # one small count only: the women of district 2
+    put(folder, "Bezirk;Zeit;frauen\nMusterstadt;31.12.2022;67\n", "amt.csv", "landesamt")
+    figures = protected(folder)
+    women = {("weiblich", area) for area in [*map(district, range(1, 7)), CITY]}
+    assert ("weiblich", district(2)) in withheld(figures)
+    assert len(withheld(figures) & women) > 1
+
+
+def test_public_denominator_as_large_as_the_threshold_stops_nothing(folder: Path) -> None:
+    deliver(folder, residents=[*RESIDENTS[:3], 3, *RESIDENTS[4:]], women=[7, 9, 12, 1, 30, 8], men=[5, 6, 9, 1, 25, 9])
+    assert protected(folder)["insgesamt", district(4)] is None
+
+
 def test_remainder_of_public_figures_is_named_with_what_to_do(tmp_path: Path) -> None:
     """The women of the city are public elsewhere, all districts but one show a zero: nothing is left to hide behind."""
     folder = town(tmp_path)
@@ -419,6 +441,17 @@ def test_rate_that_says_not_what_it_is_a_rate_of_is_not_published(folder: Path) 
 
 
 # ---------------------------------------------------------------- every night
+
+
+def test_small_count_that_stands_openly_stops_the_publication(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A primary rule that fails leaves no star to attack; the audit looks at what is shown, too."""
+    deliver(folder)
+    monkeypatch.setattr("pipelines.disclosure.problem._Marks._primary", lambda *_: ("", 0.0))
+    with pytest.raises(Unsafe, match=rf"{district(2)}.*kleine Zahl") as stopped:
+        run_night(folder, NOW)
+    release_locks()
+    assert {leak.kind for leak in stopped.value.audit.leaks} == {"kleine_zahl"}
+    assert not Paths.of(folder).current.exists()
 
 
 def test_same_night_twice_gives_the_same_pattern(tmp_path: Path) -> None:
