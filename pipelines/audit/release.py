@@ -236,9 +236,9 @@ class _Attacked:
             threshold = self._threshold(key)
             if threshold is None or (key in self.quiet and low <= 0 < high):
                 continue
-            if high < threshold and low <= 0:
+            if high < threshold - EXACT and low <= 0:
                 continue  # zeros may be withheld here, so that nobody is sure that there is anyone at all
-            if high < threshold:
+            if high < threshold - EXACT:
                 leaks.append(self._leak(key, (low, high), threshold, self._source(key, position, union, proof)))
             elif high - low <= EXACT:
                 self.exact_but_large += 1
@@ -246,7 +246,7 @@ class _Attacked:
             key, version = union.variables[position]
             threshold, low, high = self._threshold(key), float(proof.low[position]), float(proof.high[position])
             known = version == NOW and key in self.parts_of and self._told_anyway(*self.parts_of[key], union, proof)
-            if threshold is not None and low > 0 and high < threshold and not known:
+            if threshold is not None and low > 0 and high < threshold - EXACT and not known:
                 source = self._source(key, position, union, proof)
                 leaks.append(self._leak(key, (low, high), threshold, source, hidden=True, now=version == NOW))
         return leaks
@@ -312,7 +312,7 @@ class _Attacked:
             key = union.variables[position][0]
             threshold = self._threshold(key)
             quiet = key in self.quiet and proof.low[position] <= 0
-            if threshold is not None and not quiet and proof.high[position] < threshold:
+            if threshold is not None and not quiet and proof.high[position] < threshold - EXACT:
                 found[union.variables[position]] = (position, name, threshold)
         if not found:
             return []
@@ -333,7 +333,7 @@ class _Attacked:
             if position is None:
                 continue  # neither published nor in any relation: nothing can be learned about it
             low, high = float(proof.low[position]), float(proof.high[position])
-            if high < need.need_high or (need.open and high - low <= EXACT):
+            if high < need.need_high - EXACT or (need.open and high - low <= EXACT):
                 text = f"Nach außen ist {low:g} bis {high:g} möglich, nötig ist mindestens {need.need_high:g}"
                 text += " und mehr als ein Wert. " if need.open else ". "
                 text += "Weitere Zahlen derselben Summen sperren."
