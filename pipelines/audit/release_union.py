@@ -252,8 +252,16 @@ class Builder:
             if key[0] in self.negative:
                 low[position] = -INFINITE
             elif info is not None and info.threshold is not None and info.zeros_published:
-                low[position] = 1.0 if (key, version) in stars and key not in self.quiet else 0.0
+                starred = (key, version) in stars and key not in self.quiet
+                low[position] = self._least(key) if starred else 0.0
         return low, np.full(len(variables), INFINITE)
+
+    def _least(self, key: Key) -> float:
+        """What a star tells at least where zeros are shown: one case, or the smallest share of one in an estimate."""
+        if self.public.method.get(key) != "estimated":
+            return 1.0
+        shares = [row["weight"] for row in self.public.rows("membership") if row["parent_id"] == key[2]]
+        return min([1.0, *shares])
 
     def _told(self) -> dict[Variable, tuple[float, float]]:
         """Per variable the interval that publishing it tells, in this release or an earlier one."""
