@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from pipelines.disclosure.solver import TOLERANCE, Contradiction
-from pipelines.disclosure.system import Flags, Floats, Indexes, Relation, System
+from pipelines.disclosure.system import Flags, Floats, Indexes, Relation, System, linked
 
 OPEN_WIDTH = 1e-3
 """Width from which on the interval of a cell that is no count is open (bounds nearer than 1e-6 are one number)."""
@@ -154,7 +154,7 @@ def split(block: Block, fixed: Flags) -> Iterator[tuple[Indexes, Block]]:
     Raises:
         Contradiction: fixed numbers break a relation.
     """
-    groups = _groups(block, fixed)
+    groups = linked((row.cells for row in block.rows), fixed)
     rows: dict[int, list[Row]] = {}
     needs: dict[int, list[Need]] = {}
     inner = {cell: (root, place) for root, cells in groups.items() for place, cell in enumerate(cells)}
@@ -183,27 +183,6 @@ def _distribute(block: Block, row: Row, inner: dict[int, tuple[int, int]], rows:
         rows.setdefault(root, []).append(Row(tuple(cells), tuple(values), low, high))
     elif low > TOLERANCE * max(1.0, abs(constant)) or high < -TOLERANCE * max(1.0, abs(constant)):
         raise Contradiction(f"published numbers contradict a relation: {[block.names[cell] for cell in row.cells]}")
-
-
-def _groups(block: Block, fixed: Flags) -> dict[int, list[int]]:
-    """Cells by the smallest cell they are linked with."""
-    parent = list(range(len(block)))
-
-    def root(cell: int) -> int:
-        while parent[cell] != cell:
-            parent[cell] = parent[parent[cell]]
-            cell = parent[cell]
-        return cell
-
-    for row in block.rows:
-        linked = [cell for cell in row.cells if not fixed[cell]]
-        for cell in linked[1:]:
-            low, high = sorted((root(linked[0]), root(cell)))
-            parent[high] = low
-    groups: dict[int, list[int]] = {}
-    for cell in np.flatnonzero(~fixed).tolist():
-        groups.setdefault(root(cell), []).append(cell)
-    return groups
 
 
 def _cut_out(block: Block, cells: Indexes, rows: list[Row], needs: list[Need]) -> Block:

@@ -107,7 +107,13 @@ def components(system: System, fixed: Flags) -> list[Indexes]:
         system: cells and relations.
         fixed: n flags; cells with one known value link nothing, a number is only a constant.
     """
-    parent = list(range(len(system)))
+    groups = linked((relation.cells for relation in system.relations), fixed)
+    return [np.array(group, dtype=np.int64) for _, group in sorted(groups.items())]
+
+
+def linked(rows: Iterable[tuple[int, ...]], fixed: Flags) -> dict[int, list[int]]:
+    """Cells by the smallest cell they are linked with through rows they share; the fixed ones (n flags) left out."""
+    parent = list(range(len(fixed)))
 
     def root(cell: int) -> int:
         while parent[cell] != cell:
@@ -115,16 +121,15 @@ def components(system: System, fixed: Flags) -> list[Indexes]:
             cell = parent[cell]
         return cell
 
-    for relation in system.relations:
-        free = [cell for cell in relation.cells if not fixed[cell]]
+    for row in rows:
+        free = [cell for cell in row if not fixed[cell]]
         for cell in free[1:]:
             low, high = sorted((root(free[0]), root(cell)))
             parent[high] = low
     groups: dict[int, list[int]] = {}
-    for cell in range(len(system)):
-        if not fixed[cell]:
-            groups.setdefault(root(cell), []).append(cell)
-    return [np.array(group, dtype=np.int64) for _, group in sorted(groups.items())]
+    for cell in np.flatnonzero(~fixed).tolist():
+        groups.setdefault(root(cell), []).append(cell)
+    return groups
 
 
 def part(system: System, cells: Indexes, fixed: Flags) -> System:
