@@ -16,7 +16,7 @@ from pipelines.audit.facts import Key as TextKey
 from pipelines.audit.facts import Need as AuditNeed
 from pipelines.audit.release import Audit, audit_release
 from pipelines.disclosure.cells import Key
-from pipelines.disclosure.protection import ATTACKER, RULES_VERSION, Need, Protection
+from pipelines.disclosure.protection import RULES_VERSION, Need, Protection
 from pipelines.files import write_text
 from pipelines.ledger import ABSENT, CellLedger, Entry, secret_of
 from pipelines.marts.models import Models
@@ -81,18 +81,14 @@ def clear(
     _write_internal(paths, audit)
     if audit.leaks:
         raise Unsafe(audit, paths.relative(paths.internal / INTERNAL_REPORT))
-    write_text(folder / REPORT, "\ufeff" + _public_report(audit))
+    write_text(folder / REPORT, "\ufeff" + _public_report(audit, protection.attacker))
     return audit
 
 
 def _of_this_release(union: Audit, alone: Audit, protection: Protection) -> list[Leak]:
     """What this release tells by itself, and what it tells with earlier ones of measures that were still secret."""
     given_away = {"errechenbar", "bedarf", "widerspruch", "kleine_zahl"}
-    new = [
-        leak
-        for leak in union.leaks
-        if leak.kind not in given_away or not any(measure in leak.where for measure in protection.alone)
-    ]
+    new = [leak for leak in union.leaks if leak.kind not in given_away or leak.measure not in protection.alone]
     return list(dict.fromkeys([*alone.leaks, *new]))
 
 
@@ -146,14 +142,14 @@ def text_key(key: Key) -> TextKey:
     return (*key[:4], key[4].isoformat())
 
 
-def _public_report(audit: Audit) -> str:
+def _public_report(audit: Audit, attacker: str) -> str:
     rows: list[tuple[str, object]] = [
         ("geprüfte Zahlen", audit.cells),
         ("gesperrte Zahlen", audit.withheld),
         ("davon errechenbar oder sicher kleiner als die Schwelle", 0),
         ("davon errechenbar, aber nicht klein (zusätzlich gesperrte)", audit.exact_but_large),
         *[(f"angegriffen über: {kind}", number) for kind, number in audit.kinds_in_words()],
-        ("Angreifer", ATTACKER),
+        ("Angreifer", attacker),
         ("Fassung der Regeln", RULES_VERSION),
     ]
     return _csv(["Merkmal", "Wert"], rows)

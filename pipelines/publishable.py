@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.disclosure.protection import ATTACKER, RULES_VERSION, Protection
+from pipelines.disclosure.protection import RULES_VERSION, Protection
 from pipelines.intake.run import SourceState
 
 Row = tuple[Any, ...]
@@ -65,7 +65,7 @@ def protection_rows(protection: Protection | None) -> list[Row]:
     relations = ", ".join(f"{kind} {number}" for kind, number in sorted(protection.relations.items()))
     gap = 0.0 if protection.weight == 0 else 1 - protection.bound / protection.weight
     facts = (protection.method, protection.weight, protection.bound, round(gap, 6), relations)
-    common = (RULES_VERSION, ATTACKER)
+    common = (RULES_VERSION, protection.attacker)
     return [(*row, None, None, None, None, None, *common, None) for row in levels] + [
         (*whole, *facts, *common, round(protection.seconds, 1))
     ]

@@ -42,11 +42,13 @@ class Leak:
             widerspruch or bedarf.
         where: file or table, measure, category, area and period, in German.
         what: German sentence: what an attacker learns or what is wrong, and what to do.
+        measure: id of the measure it is about, "" if it is about no single one.
     """
 
     kind: str
     where: str
     what: str
+    measure: str = ""
 
 
 @dataclass(frozen=True)

@@ -269,7 +269,7 @@ class _Attacked:
                 continue
             if 0 < self.facts.low[key] < threshold:
                 text = f"Die Zahl liegt unter {threshold} und ist veröffentlicht. Sie ist zu sperren (disclosure)."
-                leaks.append(Leak("kleine_zahl", self.public.words(key), text))
+                leaks.append(Leak("kleine_zahl", self.public.words(key), text, _measure(key)))
         return leaks
 
     def _open(self, key: Key) -> bool:
@@ -288,7 +288,7 @@ class _Attacked:
             f"{kind}{when} lässt sich errechnen: {what}, also unter {threshold} ({source}). "
             "Weitere Zahlen derselben Summen sperren oder die Stelle, an der sie steht, entfernen."
         )
-        return Leak("errechenbar", self.public.words(key), text)
+        return Leak("errechenbar", self.public.words(key), text, _measure(key))
 
     def _source(self, key: Key, position: int, union: Union, proof: Proof) -> str:
         """By what a cell is known: a place where it stands, or a relation it stands in."""
@@ -303,7 +303,11 @@ class _Attacked:
         text = (
             f"Die Veröffentlichung widerspricht sich oder ließ sich nicht prüfen: {reason}. Zahlen und Summen prüfen."
         )
-        return Leak("widerspruch", label, text)
+        cell = tuple(label.rsplit("@", 1)[0].split("|"))
+        if len(cell) != 5:  # a relation, by its label
+            return Leak("widerspruch", label, text)
+        key: Key = cell
+        return Leak("widerspruch", self.public.words(key), text, _measure(key))
 
     def _judge_past(self, union: Union, proof: Proof, templates: list[Template], history: History) -> list[Leak]:
         """Versions withheld earlier that can be computed now and could not before."""
@@ -337,8 +341,13 @@ class _Attacked:
                 text = f"Nach außen ist {low:g} bis {high:g} möglich, nötig ist mindestens {need.need_high:g}"
                 text += " und mehr als ein Wert. " if need.open else ". "
                 text += "Weitere Zahlen derselben Summen sperren."
-                leaks.append(Leak("bedarf", self.public.words(need.cell), text))
+                leaks.append(Leak("bedarf", self.public.words(need.cell), text, _measure(need.cell)))
         return leaks
+
+
+def _measure(key: Key) -> str:
+    """Measure of a cell; of a remainder that of the part."""
+    return key[0].rpartition(REMAINDER)[2]
 
 
 def _current(union: Union, index: dict[tuple[Key, str], int], key: Key) -> int | None:

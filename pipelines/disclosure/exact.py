@@ -25,7 +25,7 @@ from pipelines.disclosure import heuristic
 from pipelines.disclosure.block import Block, Need
 from pipelines.disclosure.heuristic import State
 from pipelines.disclosure.linear import Program, Sparse, Whole, positions, solve_whole
-from pipelines.disclosure.solver import SolverFailed
+from pipelines.disclosure.solver import Contradiction, SolverFailed
 from pipelines.disclosure.system import INFINITE, Flags, Floats
 
 NOISE = 1e-9
@@ -150,7 +150,7 @@ class Attacker:
             self._cost = -1
         found = self._program.solve()
         if found is None:
-            raise SolverFailed("the published numbers contradict each other")
+            raise Contradiction("the published numbers contradict each other")
         return float(found.values[cell])
 
     def _extreme(self, cell: int, sign: float, low: float, high: float) -> tuple[float, Floats]:

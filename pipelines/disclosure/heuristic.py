@@ -20,7 +20,7 @@ import numpy as np
 
 from pipelines.disclosure.block import MOVED, Block, Need, split
 from pipelines.disclosure.linear import Program, Sparse, positions, solve_whole
-from pipelines.disclosure.solver import SolverFailed
+from pipelines.disclosure.solver import Contradiction, SolverFailed
 from pipelines.disclosure.system import Flags, Floats, Indexes
 
 NODES = 20_000
@@ -223,12 +223,12 @@ def resting(block: Block, mover: Mover) -> Floats:
     """
     rest = mover.rest()
     if rest is None or block.moved(rest).any():
-        raise SolverFailed("the published numbers contradict each other")
+        raise Contradiction("the published numbers contradict each other")
     if block.is_whole(rest):
         return rest
     still = Mover(block, np.zeros(len(block), dtype=bool)).move_whole(None)
     if still is None:
-        raise SolverFailed("the published numbers contradict each other: no whole numbers keep all relations")
+        raise Contradiction("the published numbers contradict each other: no whole numbers keep all relations")
     return still
 
 

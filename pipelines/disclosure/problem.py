@@ -43,7 +43,7 @@ class Problem:
     Attributes:
         task: what the protector solves.
         position: cell of each key.
-        reasons: per cell why it is closed, "" if it is not (internal; see `REASONS`).
+        reasons: per cell why it is closed, "" if it is not (internal; see `protection.REASONS_DE`).
         public_again: keys that would be confidential but were published before with the same value.
     """
 
@@ -52,10 +52,6 @@ class Problem:
     reasons: list[str]
     cells: list[Cell]
     public_again: list[Key] = field(default_factory=list)
-
-
-REASONS = ("primary_count", "primary_complement", "primary_units", "primary_group", "withheld", "ledger", "not_there")
-"""Why a cell is closed; a secondary one is none of them. Stays inside."""
 
 
 def build_problem(
@@ -78,7 +74,7 @@ def build_problem(
         NotAdditive: known figures contradict a relation.
     """
     merged = _Merged(cells, relations)
-    merged.check(project)
+    merged.check()
     marks = _Marks(project, merged, remainders, memory)
     marks.mark()
     problem = marks.problem()
@@ -159,7 +155,7 @@ class _Merged:
         lonely = [self.cells[k].state == HIDDEN and uses[k] == 1 for k, _ in relation.parts]
         return all(lonely) or (self.cells[relation.total].state == HIDDEN and uses[relation.total] == 1)
 
-    def check(self, project: Project) -> None:
+    def check(self) -> None:
         """Raise NotAdditive for every relation with a figure of ours that known figures contradict."""
         broken = self.clashes
         for relation in self.relations:
@@ -277,7 +273,7 @@ class _Marks:
         return next((state for state in ("published", "withheld") if state in seen), None)
 
     def _primary(self, root: Key, cell: Cell, rule: MeasureRule) -> tuple[str, float]:
-        """Rules P1, P3, P4: the reason, and what an attacker's upper bound must reach."""
+        """Rules P1 and P3: the reason, and what an attacker's upper bound must reach."""
         if cell.low is None or cell.high is None or cell.high <= 0:
             return "", 0.0
         if cell.low < rule.threshold:

@@ -26,6 +26,7 @@ from pipelines.disclosure.protector import FileCache, Pattern, SolverFailed, Unp
 from pipelines.disclosure.rates import RateRow, add_rates, own_rates
 from pipelines.disclosure.relations import REMAINDER, build_relations, linked_measures
 from pipelines.disclosure.rules import rule_of
+from pipelines.disclosure.solver import Contradiction
 from pipelines.files import quoted, replacing, write_text
 from pipelines.ledger import PUBLISHED, CellLedger, Entry, secret_of
 from pipelines.ledger import WITHHELD as KEPT
@@ -35,7 +36,7 @@ RULES_VERSION = "1"
 """Changes when a rule of confidentiality, the attacker or the search for secondary cells changes."""
 
 ATTACKER = (
-    "kennt alle veröffentlichten Zahlen dieser und früherer Veröffentlichungen, alle Summen, Gebiete und Nenner, die "
+    "kennt alle veröffentlichten Zahlen dieser und früherer Veröffentlichungen{}, alle Summen, Gebiete und Nenner, die "
     "Regeln, und dass Anzahlen ganze Zahlen ab 0 sind, eine gesperrte ab 1, wo Nullen immer gezeigt werden"
 )
 
@@ -46,11 +47,10 @@ class CannotProtect(Exception):
 
 @dataclass(frozen=True)
 class Need:
-    """What must hold for a confidential figure of the observation."""
+    """What must hold for a confidential figure: more than one value is possible, and (if given) one up to `high`."""
 
     key: Key
     high: float | None
-    must_be_open: bool
 
 
 @dataclass
@@ -84,6 +84,11 @@ class Protection:
     notes: list[str] = field(default_factory=list)
     alone: set[str] = field(default_factory=set)
     seconds: float = 0.0
+
+    @property
+    def attacker(self) -> str:
+        """What is assumed of whoever looks for confidential figures."""
+        return ATTACKER.format(" (soweit sie nicht selbst schon zu viel verraten)" if self.alone else "")
 
     def in_words(self) -> str:
         """One German sentence: figures and counts, no values."""
@@ -154,10 +159,12 @@ def _solve(
             if not memory.ledger.releases or measures <= memory.forgotten:
                 raise CannotProtect(_cannot(problem, error)) from error
             memory.forgotten |= measures
-        except SolverFailed as error:
+        except Contradiction as error:
             if not memory.ledger.releases or not memory.past:
                 raise CannotProtect(_UNSOLVED.format(error)) from error
             memory.past, memory.stars_stay = memory.stars_stay, False  # first the stars, then the past
+        except SolverFailed as error:
+            raise CannotProtect(_UNSOLVED.format(error)) from error
 
 
 _UNSOLVED = (
@@ -241,7 +248,7 @@ def _needs(problem: Problem) -> list[Need]:
     for key, number in problem.position.items():
         if task.need_open[number] and problem.reasons[number] != "primary_complement":
             high = float(task.need_high[number])
-            found.append(Need(key, None if np.isnan(high) else high, True))
+            found.append(Need(key, None if np.isnan(high) else high))
     return found
 
 
@@ -315,6 +322,7 @@ REASONS_DE = {
     "rate": "Quote, deren Zähler oder Nenner gesperrt oder nicht bekannt ist",
     "secondary": "zum Schutz einer anderen Zahl",
 }
+"""Why a figure is withheld; stays inside, for with the reasons part of the protected figures can be worked out."""
 
 
 def ledger_entries(public: Path, true: Path, ledger: CellLedger) -> dict[Key, Entry]:

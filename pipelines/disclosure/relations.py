@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pipelines.disclosure.cells import HIDDEN, Cell, Key
 from pipelines.marts.sums import Figure, measure_sums
 from pipelines.project import Project
-from schemas.documents import TOTAL, Indicator, Measure
+from schemas.documents import TOTAL, Measure
 
 AREAS, CATEGORIES, SUMS, YEARS, WHOLES = "gebiete", "auspraegungen", "kennzahlen", "jahre", "teil_und_ganzes"
 """Kinds of relations, as counted in the report."""
@@ -60,7 +60,7 @@ def parts_and_wholes(project: Project) -> list[tuple[Figure, Figure, str]]:
     """(part, whole, which date of the whole counts) as declared by indicators and by contracts; each once."""
     found: dict[tuple[Figure, Figure, str], None] = {}
     for indicator in project.indicators.values():
-        if _is_share(indicator) and indicator.numerator and indicator.denominator:
+        if indicator.part_of_whole and indicator.numerator and indicator.denominator:
             numerator = (indicator.numerator.measure, indicator.numerator.category)
             denominator = (indicator.denominator.measure, indicator.denominator.category)
             found[numerator, denominator, indicator.denominator_date] = None
@@ -74,10 +74,6 @@ def parts_and_wholes(project: Project) -> list[tuple[Figure, Figure, str]]:
             found[numerator, denominator, measure.rate_of.denominator_date] = None
     counts = {m.id for m in project.measures.values() if m.kind == "count"}
     return [entry for entry in found if {entry[0][0], entry[1][0]} <= counts and entry[0] != entry[1]]
-
-
-def _is_share(indicator: Indicator) -> bool:
-    return indicator.part_of_whole and indicator.numerator is not None and indicator.denominator is not None
 
 
 def date_of_whole(date: dt.date, rule: str) -> dt.date:
