@@ -159,7 +159,7 @@ class Night:
         target = paths.internal / f"internal-{self.internal.content_hash[:12]}-{self.release_id}.duckdb"
         building.rename(target)
         self.internal.file = target
-        self.marks |= figure_marks(target)
+        self.marks |= figure_marks(target, self.models)
         point_link(paths.internal_mart, target.name)
         others = [path for path in paths.internal.glob("internal-*.duckdb") if path != target]
         for old in sorted(others, key=lambda p: p.stat().st_mtime_ns)[: 1 - KEEP_INTERNAL]:
@@ -185,7 +185,7 @@ class Night:
         states = self.all_states()
         meta = {
             "delivery": delivery_rows(states),
-            "check_result": check_rows(states, [m.mart.id for m in self.models.order], self.failed_rules),
+            "check_result": check_rows(states, [m.mart.id for m in self.models.marts], self.failed_rules),
             "release_protection": protection_rows(protection),
         }
         return build_edition(

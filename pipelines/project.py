@@ -16,6 +16,7 @@ from pipelines.paths import Paths
 from pipelines.references import References
 from schemas.documents import (
     Areas,
+    CompositeIndex,
     Document,
     Indicator,
     Mart,
@@ -25,7 +26,7 @@ from schemas.documents import (
 )
 from schemas.yaml_source import MAX_CHARACTERS, Parsed, Problem, parse
 
-T = TypeVar("T", Areas, Source, Measure, Indicator, Mart, Release)
+T = TypeVar("T", Areas, Source, Measure, Indicator, CompositeIndex, Mart, Release)
 DEFS_FILE = "defs.yaml"
 _NO_RULES = {"report.py", "run.py", "check.py", "verdict.py"}
 """Files of the intake that change no reading and no decision."""
@@ -77,6 +78,11 @@ class Project:
     def indicators(self) -> dict[str, Indicator]:
         """Indicators by id, in the declared order (sort_key, id)."""
         return {i.id: i for i in sorted(self._all(Indicator), key=lambda i: (i.sort_key, i.id))}
+
+    @cached_property
+    def indexes(self) -> dict[str, CompositeIndex]:
+        """Composite indexes by id, in the declared order (sort_key, id)."""
+        return {i.id: i for i in sorted(self._all(CompositeIndex), key=lambda i: (i.sort_key, i.id))}
 
     @cached_property
     def marts(self) -> dict[str, Mart]:

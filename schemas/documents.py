@@ -666,6 +666,29 @@ class FromRate(Strict):
     rate: Identifier
 
 
+IntervalMethod = Literal["wilson", "byar_exact", "byar", "none"]
+
+
+class Comparison(Strict):
+    """With what an indicator's values are compared, and how; by default with the city by the area's own interval."""
+
+    method: Literal["interval", "funnel"] = Field(
+        default="interval",
+        description="interval: is the benchmark inside the area's interval; funnel: is the area's value inside the "
+        "limits around the benchmark that its denominator allows (proportions only)",
+    )
+    area: str | None = Field(default=None, description="area_id of the benchmark; without area and level: the city")
+    level: Identifier | None = Field(
+        default=None, description="each area is compared with the one area of this level to which it belongs as a whole"
+    )
+
+    @model_validator(mode="after")
+    def _one_benchmark(self) -> Comparison:
+        if self.area is not None and self.level is not None:
+            raise Misfit("höchstens eines von area oder level angeben", "level")
+        return self
+
+
 class Indicator(Strict):
     """A measured construct with one definition."""
 
@@ -682,6 +705,12 @@ class Indicator(Strict):
     part_of_whole: bool = Field(
         default=True, description="false: the numerator may exceed the denominator (a quotient)"
     )
+    interval: IntervalMethod | None = Field(
+        default=None,
+        description="wilson for a part of its whole in percent, byar_exact for other rates, none for plain numbers; "
+        "byar: Byar's approximation below ten cases, too",
+    )
+    comparison: Comparison = Comparison()
     levels: dict[Identifier, Literal["counts"] | FromRate] = Field(min_length=1)
     owner: str
     approved_by: str | None = None
@@ -695,6 +724,127 @@ class Indicator(Strict):
                 raise ValueError("levels mit counts verlangen numerator")
             if (self.denominator is None) != (self.unit == "persons"):
                 raise ValueError("ein Anteil verlangt denominator, eine Personenzahl (unit: persons) hat keinen")
+        if self.interval == "wilson" and not self.part_of_whole:
+            raise Misfit("wilson gilt für Teile eines Ganzen (part_of_whole: true)", "interval")
+        if self.interval not in (None, "none") and self.unit == "persons":
+            raise Misfit("eine Personenzahl hat kein Intervall (interval: none oder weglassen)", "interval")
+        if self.comparison.method == "funnel" and self.interval_method != "wilson":
+            raise Misfit("funnel gibt es nur für Anteile (interval: wilson); hier passt interval", "comparison")
+        return self
+
+    @property
+    def interval_method(self) -> IntervalMethod:
+        """The declared method, else what fits unit and kind of ratio."""
+        if self.interval is not None:
+            return self.interval
+        if self.unit == "persons":
+            return "none"
+        return "wilson" if self.unit == "percent" and self.part_of_whole else "byar_exact"
+
+
+# ---------------------------------------------------------------- composite indexes
+
+
+class IndexIndicator(Strict):
+    """One indicator of a composite index; high always counts as worse, whatever its polarity."""
+
+    indicator: Identifier
+    weight: float = Field(default=1, gt=0)
+    change: Identifier | None = Field(
+        default=None, description="indicator that holds the delivered change over dynamics.years, in percentage points"
+    )
+
+
+class IndexClass(Strict):
+    """A class of an index: values below `below`, or up to and including `up_to`; the last one takes the rest."""
+
+    id: Identifier
+    title: Text
+    below: float | None = None
+    up_to: float | None = None
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> IndexClass:
+        if self.below is not None and self.up_to is not None:
+            raise Misfit("höchstens eines von below oder up_to angeben", "up_to")
+        return self
+
+    @property
+    def limit(self) -> float | None:
+        """Upper limit, None for the last class."""
+        return self.below if self.below is not None else self.up_to
+
+
+def _ascending(classes: list[IndexClass]) -> list[IndexClass]:
+    """Limits rise, only the last class has none, ids differ."""
+    limits = [entry.limit for entry in classes]
+    known = [limit for limit in limits[:-1] if limit is not None]
+    if limits[-1] is not None or len(known) != len(limits) - 1 or known != sorted(set(known)):
+        raise ValueError("Klassen mit steigenden Grenzen (below oder up_to) angeben, die letzte ohne Grenze")
+    if len({entry.id for entry in classes}) != len(classes):
+        raise ValueError("jede Klasse braucht eine eigene id")
+    return classes
+
+
+IndexClasses = Annotated[list[IndexClass], Field(min_length=2, max_length=9), AfterValidator(_ascending)]
+
+
+class MinimumSize(Strict):
+    """Validity rule: areas in which a count is smaller (or missing) are not part of the universe."""
+
+    measure: Identifier
+    category: Identifier = TOTAL
+    at_least: float = Field(gt=0)
+
+
+class Excluded(Strict):
+    """An area that is not part of the universe whatever its size."""
+
+    area: str
+    reason: str = Field(min_length=1)
+
+
+class Universe(Strict):
+    """The areas over which an index is standardised."""
+
+    level: Identifier
+    minimum: MinimumSize | None = None
+    exclude: list[Excluded] = []
+
+
+class Dynamics(Strict):
+    """Change of the indicators over some years, standardised like the status; on one vintage, or as delivered."""
+
+    years: int = Field(ge=1, le=20)
+    classes: IndexClasses
+
+
+class CompositeIndex(Strict):
+    """A composite index after the method of Berlin's Monitoring Soziale Stadtentwicklung."""
+
+    id: Identifier
+    title: Text
+    definition: Text
+    reading_aid: Text | None = None
+    indicators: list[IndexIndicator] = Field(min_length=1)
+    universe: Universe
+    levels: list[Identifier] = Field(min_length=1, description="levels for whose areas the index is reported")
+    classes: IndexClasses
+    dynamics: Dynamics | None = None
+    owner: str
+    approved_by: str | None = None
+    approved_on: dt.date | None = None
+    sort_key: int = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CompositeIndex:
+        names = [entry.indicator for entry in self.indicators]
+        if len(set(names)) != len(names):
+            raise Misfit("jeder Indikator nur einmal (das Gewicht steht in weight)", "indicators")
+        delivered = [entry.change is not None for entry in self.indicators]
+        if any(delivered) and (not all(delivered) or self.dynamics is None):
+            text = "change gibt es für alle Indikatoren oder für keinen, und nur zusammen mit dynamics"
+            raise Misfit(text, "indicators")
         return self
 
 
@@ -713,7 +863,11 @@ class Mart(Strict):
     """A table (schema mart), view or macro (schema api) or a table the run fills itself (schema meta)."""
 
     id: Identifier
-    schema_name: Literal["mart", "api", "meta"] = Field(default="mart", alias="schema")
+    schema_name: Literal["mart", "api", "meta", "step"] = Field(
+        default="mart",
+        alias="schema",
+        description="step: an intermediate SELECT, in no file; its columns follow from it",
+    )
     kind: Literal["table", "view", "macro"] = "table"
     title: Text
     description: Text
@@ -727,8 +881,10 @@ class Mart(Strict):
 
     @model_validator(mode="after")
     def _complete(self) -> Mart:
-        if self.schema_name in ("mart", "meta") and self.kind != "table":
-            raise ValueError("in mart und meta gibt es nur Tabellen; Sichten und Makros gehören in api")
+        if self.schema_name != "api" and self.kind != "table":
+            raise ValueError("Sichten und Makros gehören in api, sonst gibt es nur Tabellen")
+        if self.schema_name == "step" and (self.columns or self.key or self.columns_per_indicator):
+            raise ValueError("ein Zwischenschritt (schema: step) nennt weder Spalten noch Schlüssel")
         if self.schema_name == "mart" and not self.key:
             raise ValueError("eine Tabelle in mart verlangt key")
         if self.schema_name == "api" and self.kind == "table":
@@ -765,13 +921,14 @@ class Release(Strict):
     lost_keys: list[LostKey] = []
 
 
-Document = Areas | Source | Measure | Indicator | Mart | Release
+Document = Areas | Source | Measure | Indicator | CompositeIndex | Mart | Release
 
 COMPONENTS: dict[str, type[Strict]] = {
     "pipelines.components.AreasComponent": Areas,
     "pipelines.components.SourceComponent": Source,
     "pipelines.components.MeasureComponent": Measure,
     "pipelines.components.IndicatorComponent": Indicator,
+    "pipelines.components.IndexComponent": CompositeIndex,
     "pipelines.components.MartComponent": Mart,
     "pipelines.components.ReleaseComponent": Release,
 }

@@ -83,6 +83,11 @@ def indicator_key(indicator_id: str) -> dg.AssetKey:
     return dg.AssetKey(["indikator", indicator_id])
 
 
+def index_key(index_id: str) -> dg.AssetKey:
+    """A composite index as defined."""
+    return dg.AssetKey(["index", index_id])
+
+
 def mart_key(mart_id: str) -> dg.AssetKey:
     """A table for analysts."""
     return dg.AssetKey(["mart", mart_id])

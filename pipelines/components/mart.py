@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import dagster as dg
 
-from pipelines.components.base import AREAS_KEY, INTAKE_KEY, YamlComponent, indicator_key, mart_key, measure_key, spec
+from pipelines.components.base import (
+    AREAS_KEY,
+    INTAKE_KEY,
+    YamlComponent,
+    index_key,
+    indicator_key,
+    mart_key,
+    measure_key,
+    spec,
+)
 from pipelines.marts.models import Model, Models
 from schemas.documents import Mart
 
@@ -54,6 +63,8 @@ def _upstream(models: Models, model: Model) -> list[dg.AssetKey]:
             keys += [INTAKE_KEY, *[measure_key(name) for name in project.measures]]
         elif table == "indicator_in":
             keys += [indicator_key(name) for name in project.indicators]
+        elif table == "index_in":
+            keys += [index_key(name) for name in project.indexes]
         elif not table.endswith("_in"):  # the others hold declarations alone; an edge to each would hide the flow
             keys.append(mart_key(table))
     return keys
@@ -79,7 +90,7 @@ def column_lineage(models: Models, model: Model) -> dg.TableColumnLineage:
         column: [
             dg.TableColumnDep(asset_key=mart_key(table), column_name=name)
             for table, name in pairs
-            if f"mart.{table}" in models.all
+            if models.builds(table)
         ]
         for column, pairs in models.lineage[model.mart.id].items()
     }
@@ -89,6 +100,6 @@ def column_lineage(models: Models, model: Model) -> dg.TableColumnLineage:
 def _lineage_table(models: Models, model: Model) -> str:
     rows = [
         f"| {column} | {', '.join(_origin(models, model, column)) or 'Rechenvorschrift im SQL'} |"
-        for column in model.columns
+        for column in models.lineage[model.mart.id]
     ]
     return "\n".join(["| Spalte | entsteht aus |", "| --- | --- |", *rows])

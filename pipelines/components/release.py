@@ -15,6 +15,7 @@ from pipelines.components.base import (
     RELEASE_KEY,
     YamlComponent,
     delivery_key,
+    index_key,
     indicator_key,
     mart_key,
     measure_key,
@@ -23,6 +24,7 @@ from pipelines.components.base import (
     reading_key,
     spec,
 )
+from pipelines.components.index import index_spec
 from pipelines.components.indicator import indicator_spec
 from pipelines.components.mart import MART_CHECK, mart_check, mart_spec
 from pipelines.components.measure import measure_spec
@@ -54,6 +56,7 @@ class ReleaseComponent(YamlComponent[Release]):
         assets += [delivery_spec(project, source) for source in project.sources.values()]
         assets += [measure_spec(project, measure) for measure in project.measures.values()]
         assets += [indicator_spec(project, indicator) for indicator in project.indicators.values()]
+        assets += [index_spec(project, index) for index in project.indexes.values()]
         assets += [steps.intake(), steps.build(), steps.protect(), steps.publish()]
         return dg.Definitions(assets=assets)
 
@@ -145,8 +148,8 @@ class _Steps:
 
     def build(self) -> dg.AssetsDefinition:
         project, models = self.project, self.models
-        tables = models.order
-        specs = [mart_spec(models, m) for m in tables]
+        tables = models.marts
+        specs = [mart_spec(models, m) for m in models.order]
 
         @dg.multi_asset(name="aufbau", specs=specs, check_specs=[mart_check(m) for m in tables], can_subset=False)
         def aufbau(context: dg.AssetExecutionContext) -> Iterator[Any]:
@@ -155,12 +158,14 @@ class _Steps:
             rules = check_rows({}, [m.mart.id for m in tables], night.failed_rules)
             between = {f"kennzahl/{m}": measure_key(m) for m in project.measures}
             between |= {f"indikator/{i}": indicator_key(i) for i in project.indicators}
+            between |= {f"index/{i}": index_key(i) for i in project.indexes}
             for mark, key in between.items():
                 if night.changed(mark):
                     context.log_event(dg.AssetMaterialization(key))
-            for model in tables:
+            for model in models.order:
                 name = model.mart.id
                 yield dg.MaterializeResult(mart_key(name), metadata={"dagster/row_count": edition.rows[name]})
+            for name in [model.mart.id for model in tables]:
                 own = [(rule, passed) for _, subject, rule, passed in rules if subject == name]
                 yield dg.AssetCheckResult(
                     passed=all(passed for _, passed in own),
@@ -178,7 +183,7 @@ class _Steps:
             project,
             project.release,
             PUBLIC_KEY,
-            deps=[mart_key(m.mart.id) for m in models.order],
+            deps=[mart_key(m.mart.id) for m in models.marts],
             kinds=["duckdb"],
             group="veroeffentlichung",
             description=(

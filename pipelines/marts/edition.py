@@ -80,7 +80,7 @@ def build_edition(
         _close(con, [observation], scratch)
         edition = Edition(target, "")
         for model in models.order:
-            edition.rows[model.mart.id] = _build_table(con, model)
+            edition.rows[model.mart.id] = _build(con, model)
         edition.impossible = _impossible(con, models)
         fixed = {
             "column_lineage": [
@@ -105,23 +105,28 @@ def build_edition(
     return edition
 
 
-def figure_marks(file: Path) -> dict[str, str]:
-    """A mark per measure (`kennzahl/<id>`) and indicator (`indikator/<id>`) that changes with any of its figures."""
+_MARKED = {"kennzahl": "observation", "indikator": "indicator_value", "index": "social_index"}
+_MARK_KEYS = {"kennzahl": "measure_id", "indikator": "indicator_id", "index": "index_id"}
+
+
+def figure_marks(file: Path, models: Models) -> dict[str, str]:
+    """A mark per measure, indicator and index (`kennzahl/<id>`, ...) that changes with any of its figures."""
+    marks: dict[str, str] = {}
     with duckdb.connect(str(file), read_only=True) as con:
-        rows = con.execute(
-            """
-            SELECT 'kennzahl/' || measure_id, bit_xor(hash(o)) FROM mart.observation o GROUP BY measure_id
-            UNION ALL
-            SELECT 'indikator/' || indicator_id, bit_xor(hash(v)) FROM mart.indicator_value v GROUP BY indicator_id
-            """
-        ).fetchall()
-    return {name: str(mark) for name, mark in rows}
+        for kind, table in _MARKED.items():
+            if f"mart.{table}" in models.all:
+                key = _MARK_KEYS[kind]
+                rows = con.execute(f"SELECT {key}, bit_xor(hash(t)) FROM mart.{table} t GROUP BY {key}").fetchall()
+                marks |= {f"{kind}/{name}": str(mark) for name, mark in rows}
+    return marks
 
 
 def dictionary(models: Models) -> Iterable[tuple[Any, ...]]:
     """Rows of the data dictionary, from the YAML alone."""
     for name, model in sorted(models.all.items()):
         mart = model.mart
+        if mart.schema_name == "step":
+            continue
         yield (
             mart.schema_name,
             mart.id,
@@ -154,7 +159,17 @@ def object_comment(model: Model) -> str:
     return f"{text} Schlüssel: {', '.join(model.mart.key)}." if model.mart.key else text
 
 
-def _build_table(con: duckdb.DuckDBPyConnection, model: Model) -> int:
+def _build(con: duckdb.DuckDBPyConnection, model: Model) -> int:
+    """Build a table, or a step between tables that stays in this session; returns the number of rows."""
+    if model.mart.schema_name == "mart":
+        _build_table(con, model)
+    else:
+        con.execute(f"CREATE TEMP TABLE {model.mart.id} AS {model.sql}")
+    row = con.execute(f"SELECT count(*) FROM {model.mart.id}").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _build_table(con: duckdb.DuckDBPyConnection, model: Model) -> None:
     mart = model.mart
     declared = ", ".join(f"{name} {column.type}" for name, column in model.columns.items())
     con.execute(f"CREATE TABLE {mart.id} ({declared})")
@@ -166,8 +181,6 @@ def _build_table(con: duckdb.DuckDBPyConnection, model: Model) -> int:
     ).fetchall()
     if twice:
         raise BrokenMart(f"mart.{mart.id}: der Schlüssel ({keys}) ist nicht eindeutig, z. B. {twice[0]}")
-    row = con.execute(f"SELECT count(*) FROM {mart.id}").fetchone()
-    return int(row[0]) if row else 0
 
 
 def _impossible(con: duckdb.DuckDBPyConnection, models: Models) -> list[tuple[str, str, str]]:
@@ -226,6 +239,8 @@ def _build_api(con: duckdb.DuckDBPyConnection, model: Model) -> None:
 def _comment(con: duckdb.DuckDBPyConnection, models: Models) -> None:
     for model in models.all.values():
         mart = model.mart
+        if mart.schema_name == "step":
+            continue
         con.execute(f"USE {FILE}.{mart.schema_name}")
         kind = {"table": "TABLE", "view": "VIEW", "macro": "MACRO TABLE"}[mart.kind]
         con.execute(f"COMMENT ON {kind} {mart.id} IS {_literal(object_comment(model))}")
@@ -247,7 +262,7 @@ def _content_hash(con: duckdb.DuckDBPyConnection, models: Models, folder: Path) 
 
     What changes without the figures changing (deliveries, check results, the release's own row) is no part of it.
     """
-    tables = [m.name for m in models.order] + ["meta.column_lineage", "meta.data_dictionary"]
+    tables = [m.name for m in models.marts] + ["meta.column_lineage", "meta.data_dictionary"]
     parts = []
     for name in sorted(tables):
         file = folder / name

@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.disclosure.rules import rule_of, small_base
+from pipelines.marts.comparability import acting_breaks, benchmarks, extent_changes
 from pipelines.marts.sums import measure_sums
 from pipelines.periods import parse_key
 from pipelines.project import Project
-from schemas.documents import ALL, TOTAL, Break, FromRate, Indicator, Measure, RolledUp, Source
+from schemas.documents import ALL, TOTAL, Break, CompositeIndex, FromRate, Indicator, Measure, RolledUp, Source
 
 FACTORS = {"percent": 100.0, "per_1000": 1000.0, "ratio": 1.0, "persons": 1.0}
 OBSERVATION_IN = "observation_in"
@@ -57,6 +58,45 @@ def input_tables(project: Project) -> dict[str, pa.Table]:
                 for level, figure in i.levels.items()
             ],
             _INDICATOR_LEVEL,
+        ),
+        "benchmark_in": _table([b.__dict__ for b in benchmarks(project)], _BENCHMARK),
+        "acting_break_in": _table([b.__dict__ for b in acting_breaks(project)], _ACTING_BREAK),
+        "extent_change_in": _table(
+            [{"area_id": area_id, "since": day} for area_id, day in extent_changes(project.directory)], _EXTENT_CHANGE
+        ),
+        **_index_tables(list(project.indexes.values())),
+    }
+
+
+def _index_tables(indexes: list[CompositeIndex]) -> dict[str, pa.Table]:
+    """What is declared of composite indexes, one row per index, indicator, level, class and excluded area."""
+    return {
+        "index_in": _table([_index(i) for i in indexes], _INDEX),
+        "index_indicator_in": _table(
+            [
+                {
+                    "index_id": i.id,
+                    "indicator_id": entry.indicator,
+                    "weight": entry.weight,
+                    "change_indicator_id": entry.change,
+                    "sort_key": position,
+                }
+                for i in indexes
+                for position, entry in enumerate(i.indicators, 1)
+            ],
+            _INDEX_INDICATOR,
+        ),
+        "index_level_in": _table(
+            [{"index_id": i.id, "area_level": level} for i in indexes for level in i.levels], _INDEX_LEVEL
+        ),
+        "index_class_in": _table([row for i in indexes for row in _classes(i)], _INDEX_CLASS),
+        "index_exclusion_in": _table(
+            [
+                {"index_id": i.id, "area_id": entry.area, "reason": entry.reason}
+                for i in indexes
+                for entry in i.universe.exclude
+            ],
+            _INDEX_EXCLUSION,
         ),
     }
 
@@ -139,8 +179,98 @@ _INDICATOR = _schema(
     sort_key=int,
     part_of_whole=bool,
     small_base=int,
+    interval_method=str,
+    comparison_method=str,
+    benchmark_area=str,
+    benchmark_level=str,
 )
 _INDICATOR_LEVEL = _schema(indicator_id=str, area_level=str, figure=str, rate_measure=str)
+
+
+_BENCHMARK = _schema(indicator_id=str, area_id=str, benchmark_id=str, valid_from=dt.date, valid_to=dt.date)
+_ACTING_BREAK = _schema(measure_id=str, category=str, area_level=str, reference_date=dt.date)
+_EXTENT_CHANGE = _schema(area_id=str, since=dt.date)
+_INDEX = _schema(
+    index_id=str,
+    title_de=str,
+    title_en=str,
+    definition_de=str,
+    definition_en=str,
+    reading_aid_de=str,
+    universe_level=str,
+    minimum_measure=str,
+    minimum_category=str,
+    minimum_value=float,
+    dynamics_years=int,
+    dynamics_from=str,
+    owner=str,
+    approved_by=str,
+    approved_on=dt.date,
+    sort_key=int,
+)
+_INDEX_INDICATOR = _schema(index_id=str, indicator_id=str, weight=float, change_indicator_id=str, sort_key=int)
+_INDEX_LEVEL = _schema(index_id=str, area_level=str)
+_INDEX_CLASS = _schema(
+    index_id=str,
+    dimension=str,
+    class_id=str,
+    title_de=str,
+    title_en=str,
+    sort_key=int,
+    above=float,
+    above_included=bool,
+    upper=float,
+    upper_included=bool,
+)
+_INDEX_EXCLUSION = _schema(index_id=str, area_id=str, reason=str)
+
+
+def _index(index: CompositeIndex) -> dict[str, Any]:
+    minimum, dynamics = index.universe.minimum, index.dynamics
+    delivered = index.indicators[0].change is not None
+    return {
+        "index_id": index.id,
+        "title_de": index.title.de,
+        "title_en": index.title.en,
+        "definition_de": index.definition.de,
+        "definition_en": index.definition.en,
+        "reading_aid_de": index.reading_aid.de if index.reading_aid else None,
+        "universe_level": index.universe.level,
+        "minimum_measure": minimum.measure if minimum else None,
+        "minimum_category": minimum.category if minimum else None,
+        "minimum_value": minimum.at_least if minimum else None,
+        "dynamics_years": dynamics.years if dynamics else None,
+        "dynamics_from": ("delivered" if delivered else "computed") if dynamics else None,
+        "owner": index.owner,
+        "approved_by": index.approved_by,
+        "approved_on": index.approved_on,
+        "sort_key": index.sort_key,
+    }
+
+
+def _classes(index: CompositeIndex) -> list[dict[str, Any]]:
+    """Classes of status and dynamics with both limits: `above` < or <= value < or <= `upper`; None is no limit."""
+    rows = []
+    dimensions = {"status": index.classes, "dynamics": index.dynamics.classes if index.dynamics else []}
+    for dimension, classes in dimensions.items():
+        above, above_included = None, False
+        for position, entry in enumerate(classes, 1):
+            rows.append(
+                {
+                    "index_id": index.id,
+                    "dimension": dimension,
+                    "class_id": entry.id,
+                    "title_de": entry.title.de,
+                    "title_en": entry.title.en,
+                    "sort_key": position,
+                    "above": above,
+                    "above_included": above_included,
+                    "upper": entry.limit,
+                    "upper_included": entry.up_to is not None,
+                }
+            )
+            above, above_included = entry.limit, entry.below is not None
+    return rows
 
 
 def _categories(measure: Measure) -> list[dict[str, Any]]:
@@ -243,4 +373,8 @@ def _indicator(project: Project, indicator: Indicator) -> dict[str, Any]:
         "sort_key": indicator.sort_key,
         "part_of_whole": indicator.part_of_whole,
         "small_base": small_base(project, project.measures[numerator.measure]) if numerator else 0,
+        "interval_method": indicator.interval_method,
+        "comparison_method": indicator.comparison.method,
+        "benchmark_area": None if indicator.comparison.level else indicator.comparison.area or project.release.city,
+        "benchmark_level": indicator.comparison.level,
     }

@@ -103,9 +103,9 @@ class Models:
 
     @cached_property
     def _analysis(self) -> dict[str, dict[str, Any]]:
-        """Per table of schema `mart`: the tables it reads and its lineage; derived once per SQL text, then cached."""
-        tables = {m.mart.id: m for m in self.of_schema("mart") if m.sql}
-        schema = {name: {c: col.type for c, col in m.columns.items()} for name, m in tables.items()} | self.inputs
+        """Per table and step: the tables it reads and its lineage; derived once per SQL text, then cached."""
+        tables = {m.mart.id: m for m in self._built.values() if m.sql}
+        schema = {name: self._column_types(m) for name, m in tables.items()} | self.inputs
         cache_file = self.project.paths.internal / "spaltenherkunft.json"
         cache = read_json(cache_file) or {}
         keys = {name: sha256_text(m.sql or "", json.dumps(schema, sort_keys=True)) for name, m in tables.items()}
@@ -117,7 +117,7 @@ class Models:
 
     @cached_property
     def lineage(self) -> dict[str, Lineage]:
-        """Value lineage of every table of schema `mart` (join and filter columns are no part of it)."""
+        """Value lineage of every table and step (join and filter columns are no part of it)."""
         return {
             name: {column: [(t, c) for t, c in pairs] for column, pairs in entry["columns"].items()}
             for name, entry in self._analysis.items()
@@ -128,9 +128,42 @@ class Models:
         return set(self._analysis[mart_id]["tables"])
 
     @cached_property
+    def _built(self) -> dict[str, Model]:
+        """Tables and intermediate steps by id; a step has no other table's name."""
+        found: dict[str, Model] = {}
+        for model in [*self.of_schema("mart"), *self.of_schema("step")]:
+            if model.mart.id in found:
+                file, line = self.project.place(model.mart, "id")
+                raise ConfigError([Problem(file, line, f"id »{model.mart.id}« gibt es schon als Tabelle")])
+            found[model.mart.id] = model
+        return found
+
+    def builds(self, table: str) -> bool:
+        """Whether this is a table or step of ours (and no input)."""
+        return table in self._built
+
+    def _column_types(self, model: Model) -> dict[str, str]:
+        """Declared columns; those of a step are what its SELECT names (their types do not matter here)."""
+        if model.mart.schema_name != "step":
+            return {name: column.type for name, column in model.columns.items()}
+        import sqlglot
+        from sqlglot.errors import SqlglotError
+
+        try:
+            tree = sqlglot.parse_one(model.sql or "", read="duckdb")
+            return dict.fromkeys(tree.named_selects if isinstance(tree, sqlglot.exp.Query) else (), "VARCHAR")
+        except SqlglotError:
+            return {}  # said, with its line, when its lineage is derived
+
+    @property
+    def marts(self) -> list[Model]:
+        """Tables of schema `mart`, each after those it reads; the steps between them left out."""
+        return [model for model in self.order if model.mart.schema_name == "mart"]
+
+    @cached_property
     def order(self) -> list[Model]:
-        """Tables of schema `mart`, each after those it reads."""
-        tables = {m.mart.id: m for m in self.of_schema("mart")}
+        """Tables of schema `mart` and intermediate steps, each after those it reads."""
+        tables = self._built
         graph = {name: sorted(t for t in self.reads(name) if t in tables) for name in tables}
         try:
             return [tables[name] for name in TopologicalSorter(graph).static_order()]
@@ -168,7 +201,7 @@ def _derive(project: Project, model: Model, schema: dict[str, dict[str, str]]) -
     except SqlglotError as error:
         line = error.errors[0].get("line") if isinstance(error, ParseError) and error.errors else None
         raise ConfigError([Problem(file, line or 1, f"SQL nicht lesbar: {str(error).splitlines()[0]}")]) from error
-    if list(columns) != list(model.columns):
+    if model.mart.schema_name != "step" and list(columns) != list(model.columns):
         wrong = sorted(set(columns) ^ set(model.columns)) or ["Reihenfolge"]
         raise ConfigError([Problem(file, 1, f"Spalten weichen von defs.yaml ab: {', '.join(wrong)}")])
     return {"tables": tables, "columns": columns}

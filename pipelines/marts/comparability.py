@@ -1,0 +1,147 @@
+"""What may be compared with what, worked out from the declarations: breaks that act, changed extents, benchmarks."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipelines.areas import Directory, Membership
+from pipelines.periods import parse_key
+from pipelines.project import Project
+from schemas.documents import ALL, TOTAL, Break, Formed, Indicator, Measure, RolledUp, Source
+
+ONE_DAY = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True, order=True)
+class ActingBreak:
+    """From `reference_date` on, figures of a measure's category on a level are not comparable with earlier ones."""
+
+    measure_id: str
+    category: str
+    area_level: str
+    reference_date: dt.date
+
+
+@dataclass(frozen=True, order=True)
+class Benchmark:
+    """With which area the values of an area are compared; None as a day stands for ever."""
+
+    indicator_id: str
+    area_id: str
+    benchmark_id: str
+    valid_from: dt.date | None
+    valid_to: dt.date | None
+
+
+def acting_breaks(project: Project) -> list[ActingBreak]:
+    """Declared breaks as they act on delivered, added-up and formed measures, level by level.
+
+    A break of a source acts on every level its figures reach, on the measure's total if that is summed from the
+    categories, and on measures formed of it; a figure over several years is mixed until all of them are on one side.
+    """
+    found = set()
+    for source in project.sources.values():
+        for entry in source.breaks:
+            found |= set(_acting(project, source, entry))
+    return sorted(found)
+
+
+def _acting(project: Project, source: Source, entry: Break) -> Iterator[ActingBreak]:
+    measure = project.measures[entry.measure]
+    since = parse_key(entry.since, source.layout.period.type)
+    assert since is not None  # checked with the project
+    levels = [level for level in measure.levels if source.id in _suppliers(measure, level)]
+    categories = [entry.category] if entry.category else measure.all_categories()
+    if entry.category and measure.category_total == "summed":
+        categories.append(TOTAL)
+    for level in levels:
+        for category in categories:
+            yield ActingBreak(measure.id, category, level, since)
+    for other in project.measures.values():
+        if other.formed and other.formed.measure == measure.id and _touches(other.formed, entry.category, categories):
+            for level in levels:
+                yield ActingBreak(other.id, TOTAL, level, since)
+                if other.formed.periods > 1:  # until then it holds years of both sides
+                    yield ActingBreak(other.id, TOTAL, level, _years_later(since, other.formed.periods - 1))
+
+
+def _touches(formed: Formed, broken: str | None, categories: list[str]) -> bool:
+    """Whether a formed measure uses a broken category (None: all are)."""
+    return broken is None or bool({*categories, ALL} & set(formed.categories))
+
+
+def _suppliers(measure: Measure, level: str) -> set[str]:
+    """Sources whose figures a level can hold, directly or as a sum of lower areas."""
+    found: set[str] = set()
+    for figure in measure.levels.get(level, []):
+        found |= _suppliers(measure, figure.rolled_up) if isinstance(figure, RolledUp) else {figure}
+    return found
+
+
+def _years_later(day: dt.date, years: int) -> dt.date:
+    return day.replace(year=day.year + years) if (day.month, day.day) != (2, 29) else dt.date(day.year + years, 3, 1)
+
+
+def extent_changes(directory: Directory) -> list[tuple[str, dt.date]]:
+    """(area, day): from that day on the area consists of other parts, though it kept its id.
+
+    A part that existed on both sides of the day has joined or left, or belongs to it with another weight. Parts that
+    begin or end on the day itself (split, merged, renamed ones) leave the extent of the whole as it was.
+    """
+    parts: dict[str, list[Membership]] = defaultdict(list)
+    for membership in directory.closure():
+        parts[membership.parent_id].append(membership)
+    found = []
+    for parent_id, members in parts.items():
+        days = {m.valid_from for m in members if m.valid_from} | {m.valid_to + ONE_DAY for m in members if m.valid_to}
+        for day in sorted(days):
+            before, after = _weights(members, day - ONE_DAY), _weights(members, day)
+            moved = [area for area in before.keys() | after.keys() if before.get(area) != after.get(area)]
+            lasting = [directory.areas[a] for a in moved if a in directory.areas]
+            if any(area.valid_on(day) and area.valid_on(day - ONE_DAY) for area in lasting):
+                found.append((parent_id, day))
+    return sorted(found)
+
+
+def _weights(members: list[Membership], day: dt.date) -> dict[str, float]:
+    """Part -> weight on a day."""
+    return {m.area_id: m.weight for m in members if (m.valid_from or dt.date.min) <= day <= (m.valid_to or dt.date.max)}
+
+
+def benchmarks(project: Project) -> list[Benchmark]:
+    """Per indicator and area the area to compare with; none where it belongs to no or to several such areas."""
+    closure = project.directory.closure()
+    found: list[Benchmark] = []
+    for indicator in project.indicators.values():
+        if indicator.comparison.level is not None:
+            found += _parents(project, indicator, closure)
+        else:
+            benchmark = indicator.comparison.area or project.release.city
+            found += [
+                Benchmark(indicator.id, area.area_id, benchmark, None, None)
+                for area in project.directory.areas.values()
+                if area.level in indicator.levels
+            ]
+    return sorted(found, key=lambda b: (b.indicator_id, b.area_id, b.benchmark_id, b.valid_from or dt.date.min))
+
+
+def _parents(project: Project, indicator: Indicator, closure: list[Membership]) -> Iterator[Benchmark]:
+    areas = project.directory.areas
+    for area in areas.values():
+        if area.level not in indicator.levels:
+            continue
+        if area.level == indicator.comparison.level:
+            yield Benchmark(indicator.id, area.area_id, area.area_id, None, None)
+        whole = [
+            m
+            for m in closure
+            if m.area_id == area.area_id
+            and m.weight == 1
+            and m.parent_id in areas
+            and areas[m.parent_id].level == indicator.comparison.level
+        ]
+        for parent in whole:
+            yield Benchmark(indicator.id, area.area_id, parent.parent_id, parent.valid_from, parent.valid_to)
