@@ -183,6 +183,7 @@ _INDICATOR = _schema(
     comparison_method=str,
     benchmark_area=str,
     benchmark_level=str,
+    pooled_periods=int,
 )
 _INDICATOR_LEVEL = _schema(indicator_id=str, area_level=str, figure=str, rate_measure=str)
 
@@ -271,6 +272,12 @@ def _classes(index: CompositeIndex) -> list[dict[str, Any]]:
             )
             above, above_included = entry.limit, entry.below is not None
     return rows
+
+
+def _pooled(project: Project, measure_id: str) -> int:
+    """Number of periods that a figure of a measure covers."""
+    formed = project.measures[measure_id].formed
+    return formed.periods if formed else 1
 
 
 def _categories(measure: Measure) -> list[dict[str, Any]]:
@@ -377,4 +384,5 @@ def _indicator(project: Project, indicator: Indicator) -> dict[str, Any]:
         "comparison_method": indicator.comparison.method,
         "benchmark_area": None if indicator.comparison.level else indicator.comparison.area or project.release.city,
         "benchmark_level": indicator.comparison.level,
+        "pooled_periods": max([1, *[_pooled(project, part.measure) for part in (numerator, denominator) if part]]),
     }

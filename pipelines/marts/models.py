@@ -12,7 +12,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import FileSystemLoader, StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from pipelines.files import read_json, sha256_text, write_json
@@ -50,7 +50,8 @@ class Models:
             ConfigError: a template or a statement is not valid, or tables depend on each other in a circle.
         """
         self.project = project
-        environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False)
+        macros = FileSystemLoader(project.paths.assets / "marts")  # {% import "macros.sql" as m %}
+        environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False, loader=macros)
         self.all = {}
         for name, mart in project.marts.items():
             self.all[name] = Model(mart, self._rendered(environment, mart), self._columns(mart))
