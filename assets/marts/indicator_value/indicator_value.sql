@@ -1,96 +1,160 @@
--- Counts: numerator and the denominator that its indicator declares for that period.
-WITH counted AS (
+{% import "macros.sql" as m %}
+{%- set group = "OVER (PARTITION BY indicator_id, area_level, period_type, reference_date)" %}
+WITH figure AS (
     SELECT
-        i.indicator_id, i.unit, i.part_of_whole, i.factor, i.denominator AS denominator_measure,
-        i.small_base,
-        n.area_id, n.period_type, n.reference_date, n.area_level, n.period,
-        n.value AS numerator, d.value AS denominator,
-        n.is_suppressed OR coalesce(d.is_suppressed, FALSE) AS withheld,
-        n.obs_status AS n_status, coalesce(d.obs_status, 'A') AS d_status,
-        n.method AS n_method, coalesce(d.method, 'delivered') AS d_method,
-        n.data_as_of, n.delivery_ids AS n_deliveries, d.delivery_ids AS d_deliveries,
-        CASE n.origin WHEN 'published' THEN 0 WHEN 'open_data' THEN 1 WHEN 'secondary' THEN 2 WHEN 'inferred' THEN 3 ELSE 4 END AS n_rank,
-        CASE coalesce(d.origin, 'published') WHEN 'published' THEN 0 WHEN 'open_data' THEN 1 WHEN 'secondary' THEN 2 WHEN 'inferred' THEN 3 ELSE 4 END AS d_rank
-    FROM indicator AS i
-    JOIN indicator_level AS l ON l.indicator_id = i.indicator_id AND l.figure = 'counts'
-    JOIN observation AS n
-        ON n.measure_id = i.numerator AND n.category = i.numerator_category AND n.area_level = l.area_level
-    LEFT JOIN observation AS d
-        ON d.measure_id = i.denominator AND d.category = i.denominator_category AND d.area_id = n.area_id
-        AND d.period_type = i.denominator_period_type
-        AND d.reference_date = CASE i.denominator_date
-            WHEN 'year_end' THEN make_date(year(n.reference_date), 12, 31)
-            WHEN 'previous_year_end' THEN make_date(year(n.reference_date) - 1, 12, 31)
-            ELSE n.reference_date END
+        f.indicator_id, f.area_id, f.period_type, f.reference_date, f.area_level, f.period, f.numerator, f.denominator,
+        f.value, f.obs_status, f.conf_status, f.is_suppressed, f.suppression_reason, f.origin, f.method, f.data_as_of,
+        f.delivery_ids, f.figure, i.unit, i.factor, i.polarity, i.interval_method, i.comparison_method, i.pooled_periods,
+        s.segment, c.low_95, c.high_95, c.low_998, c.high_998, {{ m.origin_rank("f.origin") }} AS origin_rank,
+        year(f.reference_date) AS year_of, month(f.reference_date) AS month_of_year, day(f.reference_date) AS day_of_month
+    FROM indicator_figure AS f
+    JOIN indicator AS i ON i.indicator_id = f.indicator_id
+    JOIN indicator_segment AS s
+        ON s.indicator_id = f.indicator_id AND s.area_id = f.area_id AND s.period_type = f.period_type
+        AND s.reference_date = f.reference_date
+    LEFT JOIN indicator_limit AS c
+        ON c.indicator_id = f.indicator_id AND c.area_id = f.area_id AND c.period_type = f.period_type
+        AND c.reference_date = f.reference_date
+),
+
+-- The one area to compare with on that day; none if the area belongs to none or to several of the level.
+benchmark_of AS (
+    SELECT
+        f.indicator_id, f.area_id, f.period_type, f.reference_date,
+        CASE WHEN count(DISTINCT b.benchmark_id) = 1 THEN min(b.benchmark_id) END AS benchmark_id
+    FROM indicator_figure AS f
+    JOIN benchmark_in AS b
+        ON b.indicator_id = f.indicator_id AND b.area_id = f.area_id
+        AND (b.valid_from IS NULL OR b.valid_from <= f.reference_date)
+        AND (b.valid_to IS NULL OR b.valid_to >= f.reference_date)
+    GROUP BY f.indicator_id, f.area_id, f.period_type, f.reference_date
+),
+
+-- Sums of figures divided by the largest of their group: exact decimals, so that the order of rows changes no digit.
+grouped AS (
+    SELECT
+        indicator_id, area_id, period_type, reference_date, area_level, unit, value,
+        CASE WHEN value IS NOT NULL THEN rank() OVER (
+            PARTITION BY indicator_id, area_level, period_type, reference_date ORDER BY round(value, 9) DESC NULLS LAST
+        ) END AS place,
+        count(value) {{ group }} AS ranked_n,
+        max(CASE WHEN value IS NOT NULL THEN origin_rank END) {{ group }} AS group_origin,
+        max(round(value, 9)) {{ group }} > min(round(value, 9)) {{ group }} AS spread,
+        max(abs(value)) {{ group }} AS largest,
+        max(origin_rank) OVER (
+            PARTITION BY indicator_id, area_id, period_type, month_of_year, day_of_month ORDER BY reference_date
+            ROWS BETWEEN 4 PRECEDING AND CURRENT ROW
+        ) AS series_origin
+    FROM figure
+),
+
+centred AS (
+    SELECT
+        indicator_id, area_id, period_type, reference_date, area_level, place, ranked_n, group_origin, series_origin,
+        unit <> 'persons' AND ranked_n >= 10 AND spread AS standardised,
+        value / nullif(largest, 0.0e0)
+        - CAST(sum(CAST(value / nullif(largest, 0.0e0) AS DECIMAL(38, 30))) {{ group }} AS DOUBLE) / nullif(ranked_n, 0) AS gap
+    FROM grouped
+),
+
+standardised AS (
+    SELECT
+        indicator_id, area_id, period_type, reference_date, place, ranked_n, group_origin, series_origin,
+        CASE WHEN standardised THEN
+            gap / nullif(sqrt(CAST(sum(CAST(gap * gap AS DECIMAL(38, 30))) {{ group }} AS DOUBLE) / ranked_n), 0.0e0)
+        END AS z_score
+    FROM centred
+),
+
+joined AS (
+    SELECT
+        f.indicator_id, f.area_id, f.period_type, f.reference_date, f.area_level, f.period, f.numerator, f.denominator,
+        f.value, f.obs_status, f.conf_status, f.is_suppressed, f.suppression_reason, f.origin, f.method, f.data_as_of,
+        f.delivery_ids, f.figure, f.unit, f.factor, f.polarity, f.interval_method, f.comparison_method, f.pooled_periods,
+        f.segment, f.low_95, f.high_95, f.low_998, f.high_998, f.origin_rank,
+        b.benchmark_id, r.value AS benchmark_value, {{ m.origin_rank("coalesce(r.origin, 'published')") }} AS benchmark_origin,
+        e.value AS earlier_value, e.segment AS earlier_segment, e.low_95 AS earlier_low, e.high_95 AS earlier_high,
+        z.place, z.ranked_n, z.group_origin, z.series_origin, z.z_score, t.chi2, t.trend, t.trend_reason
+        {%- for z, level in [(m.z95, "95"), (m.z998, "998")] %},
+        f.factor * {{ m.wilson_low("(f.denominator * r.value / f.factor)", "f.denominator", z) }} AS funnel_low_{{ level }},
+        f.factor * {{ m.wilson_high("(f.denominator * r.value / f.factor)", "f.denominator", z) }} AS funnel_high_{{ level }}
+        {%- endfor %}
+    FROM figure AS f
+    JOIN standardised AS z
+        ON z.indicator_id = f.indicator_id AND z.area_id = f.area_id AND z.period_type = f.period_type
+        AND z.reference_date = f.reference_date
+    JOIN indicator_trend AS t
+        ON t.indicator_id = f.indicator_id AND t.area_id = f.area_id AND t.period_type = f.period_type
+        AND t.reference_date = f.reference_date
+    LEFT JOIN benchmark_of AS b
+        ON b.indicator_id = f.indicator_id AND b.area_id = f.area_id AND b.period_type = f.period_type
+        AND b.reference_date = f.reference_date
+    LEFT JOIN indicator_figure AS r
+        ON r.indicator_id = b.indicator_id AND r.area_id = b.benchmark_id AND r.period_type = b.period_type
+        AND r.reference_date = b.reference_date
+    LEFT JOIN figure AS e
+        ON e.indicator_id = f.indicator_id AND e.area_id = f.area_id AND e.period_type = f.period_type
+        AND e.year_of = f.year_of - 1 AND e.month_of_year = f.month_of_year AND e.day_of_month = f.day_of_month
 ),
 
 judged AS (
     SELECT
         *,
-        -- A part above its whole is a fault of the data: no value, and the run says so.
-        unit = 'percent' AND part_of_whole AND numerator > denominator AS impossible,
-        -- No rate on an empty base, and none on one that its source calls too small to be relied on.
-        denominator_measure IS NOT NULL AND denominator = 0 AS no_base,
-        denominator_measure IS NOT NULL AND denominator < small_base AS weak_base,
-        numerator IS NOT NULL AND (denominator_measure IS NULL OR denominator IS NOT NULL) AS complete,
-        greatest(n_rank, d_rank) AS origin_rank
-    FROM counted
-),
-
-computed AS (
-    SELECT
-        indicator_id, area_id, period_type, reference_date, area_level, period,
-        numerator, denominator,
         CASE
-            WHEN withheld OR impossible OR no_base OR weak_base OR NOT complete THEN NULL
-            WHEN denominator_measure IS NULL THEN factor * numerator
-            ELSE factor * numerator / nullif(denominator, 0)
-        END AS value,
+            WHEN unit = 'persons' THEN 'plain_number'
+            WHEN area_id = benchmark_id THEN 'same_area'
+            WHEN value IS NULL THEN 'no_value'
+            WHEN benchmark_value IS NULL THEN 'no_benchmark'
+            WHEN figure = 'rate' THEN 'rate_only'
+            WHEN interval_method = 'none' THEN 'no_interval'
+            WHEN low_95 IS NULL THEN 'estimated_count'
+        END AS not_compared_reason,
         CASE
-            WHEN withheld THEN 'Q'
-            WHEN NOT complete OR impossible THEN 'O'
-            WHEN no_base OR weak_base THEN 'M'
-            WHEN n_status = 'E' OR d_status = 'E' THEN 'E'
-            ELSE 'A'
-        END AS obs_status,
-        CASE WHEN withheld THEN 'C' ELSE 'F' END AS conf_status,
-        withheld AS is_suppressed,
+            WHEN value IS NULL THEN 'no_value'
+            WHEN pooled_periods > 1 THEN 'overlap'
+            WHEN earlier_value IS NULL THEN 'no_earlier'
+            WHEN segment <> earlier_segment THEN 'series_break'
+        END AS change_reason
+        {%- for level in ["95", "998"] %},
         CASE
-            WHEN withheld THEN 'inherited'
-            WHEN NOT complete OR impossible THEN 'missing_source'
-            WHEN no_base OR weak_base THEN 'denominator_small'
-        END AS suppression_reason,
-        CASE origin_rank WHEN 0 THEN 'published' WHEN 1 THEN 'open_data' WHEN 2 THEN 'secondary' WHEN 3 THEN 'inferred' ELSE 'constructed' END AS origin,
-        CASE
-            WHEN n_method = 'estimated' OR d_method = 'estimated' THEN 'estimated'
-            WHEN n_method = 'rolled_up' OR d_method = 'rolled_up' THEN 'rolled_up'
-            ELSE 'delivered'
-        END AS method,
-        data_as_of,
-        array_to_string(
-            list_sort(list_distinct(string_split(n_deliveries || coalesce(';' || d_deliveries, ''), ';'))), ';'
-        ) AS delivery_ids
-    FROM judged
-),
-
--- Levels on which the office publishes a rate and no counts.
-published_rates AS (
-    SELECT
-        l.indicator_id, r.area_id, r.period_type, r.reference_date, r.area_level, r.period,
-        CAST(NULL AS DOUBLE) AS numerator, CAST(NULL AS DOUBLE) AS denominator,
-        r.value, r.obs_status, r.conf_status, r.is_suppressed, r.suppression_reason, r.origin, r.method, r.data_as_of,
-        r.delivery_ids
-    FROM indicator_level AS l
-    JOIN observation AS r ON r.measure_id = l.rate_measure AND r.area_level = l.area_level AND r.category = 'insgesamt'
-    WHERE l.figure = 'rate'
+            WHEN comparison_method = 'interval' AND round(low_{{ level }}, 9) > round(benchmark_value, 9) THEN 1
+            WHEN comparison_method = 'interval' AND round(high_{{ level }}, 9) < round(benchmark_value, 9) THEN -1
+            WHEN comparison_method = 'funnel' AND round(value, 9) > round(funnel_high_{{ level }}, 9) THEN 1
+            WHEN comparison_method = 'funnel' AND round(value, 9) < round(funnel_low_{{ level }}, 9) THEN -1
+            ELSE 0
+        END AS outside_{{ level }}
+        {%- endfor %}
+    FROM joined
 )
 
 SELECT
-    indicator_id, area_id, period_type, reference_date, area_level, period, numerator, denominator, value, obs_status,
-    conf_status, is_suppressed, suppression_reason, origin, method, data_as_of, delivery_ids
-FROM computed
-UNION ALL
-SELECT
-    indicator_id, area_id, period_type, reference_date, area_level, period, numerator, denominator, value, obs_status,
-    conf_status, is_suppressed, suppression_reason, origin, method, data_as_of, delivery_ids
-FROM published_rates
+    indicator_id, area_id, period_type, reference_date, area_level, period, numerator, denominator, value,
+    low_95 AS ci_low, high_95 AS ci_high, low_998 AS ci_low_998, high_998 AS ci_high_998,
+    benchmark_id, benchmark_value,
+    CASE WHEN area_id <> benchmark_id THEN value - benchmark_value END AS difference,
+    CASE
+        WHEN not_compared_reason IS NOT NULL THEN 'not_compared'
+        WHEN outside_95 = 0 THEN 'similar'
+        WHEN polarity = 'neutral' AND outside_95 = 1 THEN 'higher'
+        WHEN polarity = 'neutral' THEN 'lower'
+        WHEN (polarity = 'higher_is_better') = (outside_95 = 1) THEN 'better'
+        ELSE 'worse'
+    END AS comparison,
+    CASE
+        WHEN not_compared_reason IS NOT NULL OR outside_95 = 0 THEN NULL
+        WHEN outside_998 = 0 THEN 95.0e0
+        ELSE 99.8e0
+    END AS comparison_confidence,
+    not_compared_reason, z_score, CAST(place AS INTEGER) AS rank, CAST(ranked_n AS INTEGER) AS ranked_n,
+    CASE WHEN change_reason IS NULL THEN value - earlier_value END AS change,
+    CASE WHEN change_reason IS NULL THEN
+        value - earlier_value - sqrt(power(value - low_95, 2.0e0) + power(earlier_high - earlier_value, 2.0e0))
+    END AS change_low,
+    CASE WHEN change_reason IS NULL THEN
+        value - earlier_value + sqrt(power(high_95 - value, 2.0e0) + power(earlier_value - earlier_low, 2.0e0))
+    END AS change_high,
+    change_reason, trend, chi2 AS trend_chi2, trend_reason, segment, obs_status, conf_status, is_suppressed,
+    suppression_reason, origin,
+    {{ m.origin_of("greatest(origin_rank, benchmark_origin, coalesce(group_origin, 0), series_origin)") }} AS statistics_origin,
+    method, data_as_of, delivery_ids
+FROM judged

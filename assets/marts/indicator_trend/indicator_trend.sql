@@ -1,0 +1,127 @@
+{#- Slope of y over t = 1..5 with weights w, times a positive number; of all five points, or of all but one. -#}
+{%- macro slope(points) -%}
+({% for p in points %}{{ " + " if not loop.first }}w{{ p }}{% endfor %})
+        * ({% for p in points %}{{ " + " if not loop.first }}w{{ p }} * y{{ p }} * {{ p }}.0e0{% endfor %})
+        - ({% for p in points %}{{ " + " if not loop.first }}w{{ p }} * {{ p }}.0e0{% endfor %})
+        * ({% for p in points %}{{ " + " if not loop.first }}w{{ p }} * y{{ p }}{% endfor %})
+{%- endmacro -%}
+{%- set all_points = [1, 2, 3, 4, 5] -%}
+{%- macro sum(expression) -%}
+({% for p in all_points %}{{ " + " if not loop.first }}{{ expression | replace("#", p | string) }}{% endfor %})
+{%- endmacro -%}
+-- A series is what is comparable in time: one indicator, area and kind of period, always on the same day of the year.
+WITH series AS (
+    SELECT
+        f.indicator_id, f.area_id, f.period_type, f.reference_date, i.polarity, i.unit, i.interval_method,
+        i.pooled_periods, f.figure, f.numerator, f.denominator, f.value, f.method, s.segment, c.low_95, c.high_95,
+        month(f.reference_date) AS month_of_year, day(f.reference_date) AS day_of_month
+    FROM indicator_figure AS f
+    JOIN indicator AS i ON i.indicator_id = f.indicator_id
+    JOIN indicator_segment AS s
+        ON s.indicator_id = f.indicator_id AND s.area_id = f.area_id AND s.period_type = f.period_type
+        AND s.reference_date = f.reference_date
+    LEFT JOIN indicator_limit AS c
+        ON c.indicator_id = f.indicator_id AND c.area_id = f.area_id AND c.period_type = f.period_type
+        AND c.reference_date = f.reference_date
+),
+
+-- The five points, 5 = this period.
+points AS (
+    SELECT
+        indicator_id, area_id, period_type, reference_date, polarity, unit, interval_method, pooled_periods, figure, segment
+        {%- for p in all_points %}
+        {%- set over = "OVER (PARTITION BY indicator_id, area_id, period_type, month_of_year, day_of_month ORDER BY reference_date)" %}
+        {%- for column, short in [("reference_date", "d"), ("segment", "s"), ("numerator", "x"), ("denominator", "n"), ("value", "v"), ("low_95", "low"), ("high_95", "high")] %},
+        lag({{ column }}, {{ 5 - p }}) {{ over }} AS {{ short }}{{ p }}
+        {%- endfor %}
+        {%- endfor %}
+    FROM series
+),
+
+judged AS (
+    SELECT
+        indicator_id, area_id, period_type, reference_date, polarity, interval_method,
+        {% for p in all_points %}x{{ p }}, n{{ p }}, v{{ p }}, low{{ p }}, high{{ p }}, {% endfor %}
+        CASE
+            WHEN unit = 'persons' THEN 'plain_number'
+            WHEN figure = 'rate' THEN 'rate_only'
+            WHEN interval_method = 'none' THEN 'no_interval'
+            WHEN pooled_periods > 1 THEN 'overlap'
+            WHEN d1 IS NULL THEN 'too_few_periods'
+            WHEN year(d5) - year(d1) <> 4 THEN 'gap'
+            WHEN s1 <> s5 THEN 'series_break'
+            WHEN {% for p in all_points %}{{ " OR " if not loop.first }}v{{ p }} IS NULL{% endfor %} THEN 'no_value'
+            WHEN {% for p in all_points %}{{ " OR " if not loop.first }}low{{ p }} IS NULL{% endfor %} THEN 'estimated_count'
+            WHEN interval_method = 'wilson'
+                AND ({% for p in all_points %}{{ " OR " if not loop.first }}x{{ p }} <= 0 OR x{{ p }} >= n{{ p }}{% endfor %})
+                THEN 'none_or_all'
+            WHEN {% for p in all_points %}{{ " OR " if not loop.first }}high{{ p }} <= low{{ p }}{% endfor %} THEN 'no_interval'
+        END AS trend_reason
+    FROM points
+),
+
+-- Proportions: logits, unweighted; other rates: values, weighted by the inverse of their variance.
+prepared AS (
+    SELECT
+        indicator_id, area_id, period_type, reference_date, polarity, interval_method, trend_reason,
+        {% for p in all_points %}x{{ p }}, n{{ p }},
+        CASE WHEN interval_method = 'wilson' THEN ln(x{{ p }} / (n{{ p }} - x{{ p }})) ELSE v{{ p }} END AS y{{ p }},
+        CASE WHEN interval_method = 'wilson' THEN 1.0e0 ELSE 3.92e0 * 3.92e0 / ((high{{ p }} - low{{ p }}) * (high{{ p }} - low{{ p }})) END AS w{{ p }}{{ "," if not loop.last }}
+        {% endfor %}
+    FROM judged
+    WHERE trend_reason IS NULL
+),
+
+computed AS (
+    SELECT
+        indicator_id, area_id, period_type, reference_date, polarity,
+        CASE
+            WHEN interval_method = 'wilson' THEN
+                {{ sum("n#") }} * power({{ sum("n#") }} * {{ sum("x# * #.0e0") }} - {{ sum("x#") }} * {{ sum("n# * #.0e0") }}, 2.0e0)
+                / nullif(
+                    {{ sum("x#") }} * ({{ sum("n#") }} - {{ sum("x#") }})
+                    * ({{ sum("n#") }} * {{ sum("n# * #.0e0 * #.0e0") }} - power({{ sum("n# * #.0e0") }}, 2.0e0)),
+                    0.0e0
+                )
+            ELSE
+                power({{ slope(all_points) }}, 2.0e0)
+                / nullif(
+                    {{ sum("w#") }} * ({{ sum("w#") }} * {{ sum("w# * #.0e0 * #.0e0") }} - power({{ sum("w# * #.0e0") }}, 2.0e0)),
+                    0.0e0
+                )
+        END AS chi2,
+        {{ slope(all_points) }} AS slope0
+        {%- for left_out in all_points %},
+        {{ slope(all_points | reject("equalto", left_out) | list) }} AS slope{{ left_out }}
+        {%- endfor %}
+    FROM prepared
+),
+
+-- Significant, and no single year carries it: all six slopes point the same way.
+decided AS (
+    SELECT
+        indicator_id, area_id, period_type, reference_date, polarity, chi2,
+        CASE
+            WHEN coalesce(chi2, 0.0e0) <= 9.54953570608324e0 THEN 0
+            WHEN {% for k in [0, 1, 2, 3, 4, 5] %}{{ " AND " if not loop.first }}slope{{ k }} > 0{% endfor %} THEN 1
+            WHEN {% for k in [0, 1, 2, 3, 4, 5] %}{{ " AND " if not loop.first }}slope{{ k }} < 0{% endfor %} THEN -1
+            ELSE 0
+        END AS direction
+    FROM computed
+)
+
+SELECT
+    j.indicator_id, j.area_id, j.period_type, j.reference_date, d.chi2,
+    CASE
+        WHEN j.trend_reason IS NOT NULL THEN 'not_calculable'
+        WHEN d.direction = 0 THEN 'no_significant_change'
+        WHEN d.polarity = 'neutral' AND d.direction = 1 THEN 'increasing'
+        WHEN d.polarity = 'neutral' THEN 'decreasing'
+        WHEN (d.polarity = 'higher_is_better') = (d.direction = 1) THEN 'improving'
+        ELSE 'worsening'
+    END AS trend,
+    j.trend_reason
+FROM judged AS j
+LEFT JOIN decided AS d
+    ON d.indicator_id = j.indicator_id AND d.area_id = j.area_id AND d.period_type = j.period_type
+    AND d.reference_date = j.reference_date
