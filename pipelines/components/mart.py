@@ -71,7 +71,7 @@ def _upstream(models: Models, model: Model) -> list[dg.AssetKey]:
 
 
 def _origin(models: Models, model: Model, column: str) -> list[str]:
-    return [f"{table}.{name}" for table, name in models.lineage[model.mart.id].get(column, [])]
+    return [f"{table}.{name}" for table, name in models.lineage_of(model).get(column, [])]
 
 
 def column_schema(models: Models, model: Model) -> dg.TableSchema:
@@ -92,7 +92,7 @@ def column_lineage(models: Models, model: Model) -> dg.TableColumnLineage:
             for table, name in pairs
             if models.builds(table)
         ]
-        for column, pairs in models.lineage[model.mart.id].items()
+        for column, pairs in models.lineage_of(model).items()
     }
     return dg.TableColumnLineage({column: found for column, found in deps.items() if found})
 
@@ -100,6 +100,6 @@ def column_lineage(models: Models, model: Model) -> dg.TableColumnLineage:
 def _lineage_table(models: Models, model: Model) -> str:
     rows = [
         f"| {column} | {', '.join(_origin(models, model, column)) or 'Rechenvorschrift im SQL'} |"
-        for column in models.lineage[model.mart.id]
+        for column in models.lineage_of(model)
     ]
     return "\n".join(["| Spalte | entsteht aus |", "| --- | --- |", *rows])

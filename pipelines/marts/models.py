@@ -17,8 +17,10 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from pipelines.files import read_json, sha256_text, write_json
 from pipelines.marts.inputs import OBSERVATION_IN, input_tables
+from pipelines.marts.previous import previous_schemas
 from pipelines.paths import Paths
 from pipelines.project import ConfigError, Project
+from schemas.codes import CODE_LISTS
 from schemas.documents import Column, Mart
 from schemas.yaml_source import Problem
 
@@ -50,8 +52,10 @@ class Models:
             ConfigError: a template or a statement is not valid, or tables depend on each other in a circle.
         """
         self.project = project
+        self._through: dict[tuple[str, str], set[tuple[str, str]]] = {}
         macros = FileSystemLoader(project.paths.assets / "marts")  # {% import "macros.sql" as m %}
         environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False, loader=macros)
+        environment.globals["in_german"] = _in_german
         self.all = {}
         for name, mart in project.marts.items():
             self.all[name] = Model(mart, self._rendered(environment, mart), self._columns(mart))
@@ -93,10 +97,8 @@ class Models:
     def inputs(self) -> dict[str, dict[str, str]]:
         """Columns (name -> SQL type) of every input table."""
         types = {"string": "VARCHAR", "int32": "INTEGER", "double": "DOUBLE", "date32[day]": "DATE", "bool": "BOOLEAN"}
-        found = {
-            name: {field.name: types[str(field.type)] for field in table.schema}
-            for name, table in input_tables(self.project).items()
-        }
+        schemas = {name: table.schema for name, table in input_tables(self.project).items()} | previous_schemas()
+        found = {name: {field.name: types[str(field.type)] for field in schema} for name, schema in schemas.items()}
         observation = self.all.get("mart.observation")
         if observation:
             found[OBSERVATION_IN] = {n: c.type for n, c in observation.columns.items()}
@@ -118,11 +120,24 @@ class Models:
 
     @cached_property
     def lineage(self) -> dict[str, Lineage]:
-        """Value lineage of every table and step (join and filter columns are no part of it)."""
+        """Value lineage of every table of schema `mart`; join and filter columns and the steps between are left out."""
+        return {model.mart.id: self.lineage_of(model) for model in self.marts}
+
+    def lineage_of(self, model: Model) -> Lineage:
+        """Value lineage of a table or step, back to tables and inputs that readers know."""
+        columns = self._analysis[model.mart.id]["columns"]
         return {
-            name: {column: [(t, c) for t, c in pairs] for column, pairs in entry["columns"].items()}
-            for name, entry in self._analysis.items()
+            name: sorted({known for pair in pairs for known in self._known(*pair)}) for name, pairs in columns.items()
         }
+
+    def _known(self, table: str, column: str) -> set[tuple[str, str]]:
+        """The column itself, or what it is made of if it is a step's."""
+        if not (self.builds(table) and self._built[table].mart.schema_name == "step"):
+            return {(table, column)}
+        if (table, column) not in self._through:
+            pairs = self._analysis[table]["columns"].get(column, [])
+            self._through[table, column] = {known for pair in pairs for known in self._known(*pair)}
+        return self._through[table, column]
 
     def reads(self, mart_id: str) -> set[str]:
         """Tables (marts and inputs) that a mart's SQL names."""
@@ -171,6 +186,12 @@ class Models:
         except CycleError as error:
             circle = " -> ".join(error.args[1])
             raise ConfigError([Problem("assets/marts", 1, f"Tabellen lesen einander im Kreis: {circle}")]) from error
+
+
+def _in_german(column: str, code_list: str) -> str:
+    """SQL expression that shows the codes of a column as their German labels."""
+    cases = " ".join(f"WHEN '{c.code}' THEN '{c.label_de}'" for c in CODE_LISTS[code_list])
+    return f"CASE {column} {cases} END"
 
 
 def _derive(project: Project, model: Model, schema: dict[str, dict[str, str]]) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-SELECT w.gebiet, w.gebiet_name, w.ebene, w.indikator, w.indikator_titel, w.zeitraum, w.wert, w.einheit, w.status, w.datenherkunft
+SELECT w.gebiet, w.gebiet_name, w.ebene, w.indikator, w.indikator_titel, w.zeitraum, w.wert, w.einheit, w.status, w.datenherkunft,
+    w.untere_grenze, w.obere_grenze, w.vergleich, w.vergleich_grund, w.rang, w.rang_von, w.trend,
+    w.trend_grund
 FROM api.indikatorwerte AS w
 JOIN (
     SELECT area_id, indicator_id, max(reference_date) AS stichtag

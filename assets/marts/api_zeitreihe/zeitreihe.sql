@@ -1,6 +1,6 @@
 SELECT
     w.gebiet, w.gebiet_name, w.ebene, w.zeitbezug, w.zeitraum, w.stichtag, w.wert, w.einheit, w.zaehler, w.nenner, w.status,
-    w.grund, w.datenherkunft
+    w.grund, w.datenherkunft, w.untere_grenze, w.obere_grenze, w.veraenderung, w.trend, w.trend_grund, w.abschnitt
 FROM api.indikatorwerte AS w
 WHERE w.indikator = indikator
     AND (w.gebiet = gebiet OR lower(w.gebiet_name) = lower(gebiet))

@@ -5,7 +5,7 @@ WITH latest AS (
 ),
 
 shown AS (
-    SELECT v.indicator_id, v.area_id, v.value, v.period, v.obs_status, v.origin
+    SELECT v.indicator_id, v.area_id, v.value, v.period, v.obs_status, v.origin, v.ci_low, v.ci_high, v.comparison, v.trend
     FROM indicator_value AS v
     JOIN latest AS l
         ON l.indicator_id = v.indicator_id AND l.area_id = v.area_id AND l.reference_date = v.reference_date
@@ -14,10 +14,10 @@ shown AS (
 SELECT
     a.area_id, a.name, a.level
     {%- for indicator in indicators %},
-    max(CASE WHEN s.indicator_id = '{{ indicator.id }}' THEN s.value END) AS {{ indicator.id }}__value,
-    max(CASE WHEN s.indicator_id = '{{ indicator.id }}' THEN s.period END) AS {{ indicator.id }}__period,
-    max(CASE WHEN s.indicator_id = '{{ indicator.id }}' THEN s.obs_status END) AS {{ indicator.id }}__obs_status,
-    max(CASE WHEN s.indicator_id = '{{ indicator.id }}' THEN s.origin END) AS {{ indicator.id }}__origin
+    {%- for column in ["value", "period", "obs_status", "origin", "ci_low", "ci_high", "comparison", "trend"] %}
+    max(CASE WHEN s.indicator_id = '{{ indicator.id }}' THEN s.{{ column }} END) AS {{ indicator.id }}__{{ column }}
+    {{- "," if not loop.last }}
+    {%- endfor %}
     {%- endfor %}
 FROM area AS a
 LEFT JOIN shown AS s ON s.area_id = a.area_id
