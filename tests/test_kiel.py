@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -193,3 +194,22 @@ def test_query_in_the_readme_gives_the_printed_result(kiel: duckdb.DuckDBPyConne
         for row in cursor.fetchall()
     ]
     assert printed[2:] == shown
+
+
+# ---------------------------------------------------------------- the methods page
+
+
+def test_the_worked_example_of_the_methods_page(kiel: duckdb.DuckDBPyConnection) -> None:
+    page = (ROOT / "docs/methoden.md").read_text(encoding="utf-8")
+    start = re.search(r"<!-- BEISPIEL: (.*?) -->", page)
+    assert start is not None
+    printed = dict(re.findall(r"^\| `(\w+)` \| .* \| (\S+) \|$", page[start.end() :], re.MULTILINE))
+    assert len(printed) == 19
+    (found,) = kiel.execute(
+        f"SELECT {', '.join(printed)} FROM mart.indicator_value WHERE indicator_id = ? AND area_id = ? AND period = ?",
+        start[1].split("; "),
+    ).fetchall()
+    for (column, text), value in zip(printed.items(), found, strict=True):
+        decimals = len(text.partition(",")[2])
+        shown = value if isinstance(value, str) else f"{value:.{decimals}f}".replace(".", ",")
+        assert shown == text, column
