@@ -66,7 +66,10 @@ class Models:
             indicators = list(self.project.indicators.values())
             return environment.from_string(text).render(indicators=indicators) if text else None
         except (TemplateError, OverflowError, TypeError, ValueError) as error:  # a wrong byte is a ValueError, too
-            file = self.project.paths.relative(self.project.file(mart).with_name(f"{mart.id}.sql"))
+            name = getattr(error, "name", None) or f"{mart.id}.sql"
+            shared = self.project.paths.assets / "marts" / name  # of macros, if they are what cannot be read
+            place = shared if shared.is_file() else self.project.file(mart).with_name(f"{mart.id}.sql")
+            file = self.project.paths.relative(place)
             line = getattr(error, "lineno", None) or 1
             raise ConfigError([Problem(file, line, f"SQL-Vorlage nicht lesbar: {error}")]) from error
 
