@@ -10,11 +10,11 @@ from pipelines.history import History, outstanding, overdue
 from pipelines.progress import Voice
 from pipelines.project import ConfigError, Project, load_project
 from pipelines.release.publish import published
-from schemas.documents import FromRate, Source
+from schemas.documents import CompositeIndex, FromRate, Source
 
 
 def print_catalogue(root: Path, voice: Voice) -> int:
-    """Print areas, sources, measures, indicators and marts; returns the exit code."""
+    """Print areas, sources, measures, indicators, indexes and marts; returns the exit code."""
     try:
         project = load_project(root)
     except ConfigError as error:
@@ -46,8 +46,19 @@ def _sections(project: Project) -> list[tuple[str, list[str]]]:
         ("Quellen", [f"{s.id}: {s.title.de} [{_state(project, s)}]" for s in project.sources.values()]),
         ("Kennzahlen", [f"{m.id}: {m.title.de} [{m.kind}, {m.period_type}]" for m in project.measures.values()]),
         ("Indikatoren", indicators),
+        ("Indizes", [_in_words(index) for index in project.indexes.values()]),
         ("Tabellen, Sichten, Makros", [f"{name}: {m.title.de}" for name, m in project.marts.items()]),
     ]
+
+
+def _in_words(index: CompositeIndex) -> str:
+    """An index with its indicators, its universe, and the levels it is reported for."""
+    parts = " + ".join(e.indicator if e.weight == 1 else f"{e.weight:g} x {e.indicator}" for e in index.indicators)
+    dynamics = f", Dynamik über {index.dynamics.years} Jahre" if index.dynamics else ""
+    return (
+        f"{index.id}: {index.title.de} [{parts}; verglichen auf {index.universe.level}, "
+        f"berichtet für {', '.join(index.levels)}{dynamics}]"
+    )
 
 
 def _state(project: Project, source: Source) -> str:

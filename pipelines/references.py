@@ -11,6 +11,7 @@ from schemas.documents import (
     ALL,
     TOTAL,
     Areas,
+    CompositeIndex,
     Formed,
     FromRate,
     Indicator,
@@ -55,6 +56,8 @@ class References:
                 self._measure(parsed, document)
             elif isinstance(document, Indicator):
                 self._indicator(parsed, document)
+            elif isinstance(document, CompositeIndex):
+                self._index(parsed, document)
             elif isinstance(document, Mart):
                 self._mart(parsed, document)
             elif isinstance(document, Release) and document.city not in self.project.directory.areas:
@@ -229,6 +232,7 @@ class References:
             if part is not None:
                 self._measure_known(parsed, (name,), part.measure, part.category)
         self._same_period_type(parsed, indicator)
+        self._benchmark(parsed, indicator)
         for level, figure in indicator.levels.items():
             if level not in self.levels:
                 self._unknown(parsed, ("levels", level), "Gebietsebene", level, self.levels)
@@ -248,6 +252,75 @@ class References:
                 f"Zähler ({types[0]}) und Nenner ({types[1]}) haben verschiedenen Zeitbezug; denominator_date angeben"
             )
             self.problems.append(Problem(parsed.file, parsed.line("denominator"), text))
+
+    def _benchmark(self, parsed: Parsed, indicator: Indicator) -> None:
+        """Area or level with which an indicator's values are compared."""
+        area, level = indicator.comparison.area, indicator.comparison.level
+        if area is not None and area not in self.project.directory.areas:
+            self._unknown(parsed, ("comparison", "area"), "area_id", area, self.project.directory.areas)
+        if level is not None and level not in self.levels:
+            self._unknown(parsed, ("comparison", "level"), "Gebietsebene", level, self.levels)
+
+    def _index(self, parsed: Parsed, index: CompositeIndex) -> None:
+        """Indicators, areas and levels of a composite index."""
+        places: dict[str, tuple[str | int, ...]] = {level: ("levels", i) for i, level in enumerate(index.levels)}
+        places[index.universe.level] = ("universe", "level")
+        for level, place in places.items():
+            if level not in self.levels:
+                self._unknown(parsed, place, "Gebietsebene", level, self.levels)
+        self._once(parsed, ("levels",), index.levels)
+        self._once(parsed, ("universe", "exclude"), [entry.area for entry in index.universe.exclude])
+        for position, entry in enumerate(index.indicators):
+            self._index_indicator(parsed, ("indicators", position, "indicator"), entry.indicator, list(places))
+            indicator = self.project.indicators.get(entry.indicator)
+            if indicator is not None and indicator.polarity == "neutral":
+                text = f"{indicator.id}: eine Wertung ist nötig: polarity higher_is_worse oder higher_is_better"
+                self.problems.append(Problem(parsed.file, parsed.line("indicators", position, "indicator"), text))
+            if entry.change is not None:
+                self._index_indicator(parsed, ("indicators", position, "change"), entry.change, list(places))
+        self._universe(parsed, index)
+
+    def _once(self, parsed: Parsed, place: tuple[str | int, ...], names: list[str]) -> None:
+        """Each name of a list stands in it once."""
+        for position, name in enumerate(names):
+            if name in names[:position]:
+                text = f"»{name}« steht schon weiter oben in der Liste"
+                self.problems.append(Problem(parsed.file, parsed.line(*place, position), text))
+
+    def _index_indicator(self, parsed: Parsed, place: tuple[str | int, ...], name: str, levels: list[str]) -> None:
+        """An indicator of an index exists, is no plain number, and has figures on every level it is needed on."""
+        indicator = self.project.indicators.get(name)
+        if indicator is None:
+            self._unknown(parsed, place, "Indikator", name, self.project.indicators)
+            return
+        if indicator.unit == "persons":
+            text = f"{name} ist eine Anzahl und hängt von der Größe des Gebiets ab; ein Index verlangt Anteile"
+            self.problems.append(Problem(parsed.file, parsed.line(*place), text))
+        lacking = [level for level in levels if level in self.levels and level not in indicator.levels]
+        if lacking:
+            text = f"den Indikator {name} gibt es nicht auf der Ebene {', '.join(sorted(lacking))} (siehe seine levels)"
+            self.problems.append(Problem(parsed.file, parsed.line(*place), text))
+
+    def _universe(self, parsed: Parsed, index: CompositeIndex) -> None:
+        """Minimum size and exclusions are about areas of the universe's level."""
+        level, minimum = index.universe.level, index.universe.minimum
+        if minimum is not None:
+            place: tuple[str | int, ...] = ("universe", "minimum")
+            self._measure_known(parsed, place, minimum.measure, minimum.category)
+            measure = self.project.measures.get(minimum.measure)
+            base = self.project.measures.get(measure.formed.measure) if measure and measure.formed else measure
+            if base is not None and level in self.levels and level not in base.levels:
+                text = f"die Kennzahl {minimum.measure} gibt es nicht auf der Ebene {level}; kein Gebiet würde genügen"
+                self.problems.append(Problem(parsed.file, parsed.line(*place), text))
+        areas = self.project.directory.areas
+        for position, entry in enumerate(index.universe.exclude):
+            place = ("universe", "exclude", position)
+            if entry.area not in areas:
+                known = [area.area_id for area in areas.values() if area.level == level]
+                self._unknown(parsed, place, "area_id", entry.area, known)
+            elif areas[entry.area].level != level:
+                text = f"{entry.area} liegt auf der Ebene {areas[entry.area].level}, nicht auf {level}"
+                self.problems.append(Problem(parsed.file, parsed.line(*place), text))
 
     def _mart(self, parsed: Parsed, mart: Mart) -> None:
         if mart.schema_name != "meta" and self.project.sql(mart) is None:

@@ -1,0 +1,712 @@
+"""The composite index against an independent calculation: own numpy code, brute force and simulation, never our output.
+
+One constructed town holds several area levels, each a random town of its own: of 9 to 64 areas, with withheld cells,
+small and excluded areas, a break, a missing year. Kiel's data serve the simulation of class stability.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+import yaml
+
+from pipelines import lock
+from pipelines.init import create_project
+from pipelines.night import Night
+from tests.conftest import ROOT, Quiet
+from tests.test_history import NOW, edit, put
+from tests.test_marts import indicator, measure, source, text
+
+CITY = "99999000"
+AREAS = {"a": 12, "b": 30, "c": 60, "perm": 60, "plus": 66, "few": 9, "same": 11}
+YEARS = range(2016, 2022)
+TOWNS = ("a", "b", "c")
+WEIGHTS = {"i1": 1.0, "i2": 2.0, "i3": 0.5}
+SIGN = {"i1": 1, "i2": 1, "i3": -1}
+SMALL, MINIMUM = 250, 300
+LIMITS = [(-1.0, False), (1.0, True), (1.5, True)]
+NAMES = ["hoch", "mittel", "niedrig", "sehr_niedrig"]
+CHANGES, CHANGE_NAMES = [(-1.0, False), (1.0, True)], ["positiv", "stabil", "negativ"]
+
+Counts = dict[str, tuple[int | str, int]]
+"""Indicator -> (numerator or sign, denominator) of one area."""
+Town = dict[tuple[str, int, int], tuple[int, Counts]]
+"""(level, year, number) -> (residents, counts)."""
+
+
+def area_id(level: str, number: int) -> str:
+    return f"{CITY}-{level.upper()}-{number:02d}"
+
+
+def draw_counts(rng: np.random.Generator, burden: float) -> Counts:
+    """Counts of an area: all shares rise or fall with its burden."""
+    counts: Counts = {}
+    for name in WEIGHTS:
+        n = int(rng.integers(25, 60) if name == "i3" else rng.integers(200, 3000))
+        share = 0.1 + 0.25 / (1 + np.exp(-SIGN[name] * burden - rng.normal(0, 0.4)))
+        counts[name] = (int(rng.binomial(n, share)), n)
+    return counts
+
+
+def draw_town() -> Town:
+    """Counts of all levels; `perm` is c with the areas in another order, `plus` is c with areas that do not count."""
+    rng = np.random.default_rng(20211231)
+    town: Town = {}
+    for level, number in ((level, number) for level, areas in AREAS.items() for number in range(1, areas + 1)):
+        burden = rng.normal()
+        for year in YEARS:
+            residents = SMALL if number % 11 == 5 else MINIMUM if number == 7 else int(rng.integers(MINIMUM, 9000))
+            town[level, year, number] = (residents, draw_counts(rng, burden))
+    for (level, year, number), (_, counts) in town.items():
+        if level == "c" and (number * 7 + year) % 23 == 0:
+            counts["i2"] = ("*", counts["i2"][1])
+        if level == "a" and year == 2018:
+            counts["i2"] = ("-", counts["i2"][1])
+        if level == "same":
+            town[level, year, number] = (5000, {"i1": (7, 210), "i2": (11, 330), "i3": (number, 3 * number)})
+    for year in YEARS:
+        for number in range(1, 61):
+            town["perm", year, 61 - number] = town["plus", year, number] = town["c", year, number]
+        town["plus", year, 66] = (SMALL, town["plus", year, 66][1])
+    return town
+
+
+TOWN = draw_town()
+EXCLUDED = [61, 62, 63, 64, 65]
+
+
+# ---------------------------------------------------------------- the project
+
+
+def index_document(name: str, level: str, **more: Any) -> dict[str, Any]:
+    classes = [
+        {"id": "hoch", "title": text("hoch"), "below": -1},
+        {"id": "mittel", "title": text("mittel"), "up_to": 1},
+        {"id": "niedrig", "title": text("niedrig"), "up_to": 1.5},
+        {"id": "sehr_niedrig", "title": text("sehr niedrig")},
+    ]
+    dynamics = [
+        {"id": "positiv", "title": text("positiv"), "below": -1},
+        {"id": "stabil", "title": text("stabil"), "up_to": 1},
+        {"id": "negativ", "title": text("negativ")},
+    ]
+    attributes = {
+        "id": name,
+        "title": text(name),
+        "definition": text(f"Definition {name}"),
+        "indicators": [{"indicator": i, "weight": w} for i, w in WEIGHTS.items()],
+        "universe": {"level": level, "minimum": {"measure": "einw", "at_least": MINIMUM}},
+        "levels": [level],
+        "classes": classes,
+        "dynamics": {"years": 2, "classes": dynamics},
+        "owner": "team:sozialplanung",
+    }
+    return {"type": "pipelines.components.IndexComponent", "attributes": attributes | more}
+
+
+def weighted(**weights: float) -> list[dict[str, Any]]:
+    return [{"indicator": name, "weight": weight} for name, weight in weights.items()]
+
+
+def one_source(name: str, measures: list[str], **more: Any) -> dict[str, Any]:
+    area = {"id": "Gebiet", "level_column": "Ebene", "levels": {level: level for level in AREAS}}
+    values = [{"column": m, "measure": m} for m in measures]
+    layout = {"area": area, "period": {"column": "Zeit", "type": "stichtag"}, "values": values}
+    return source(name, "stichtag", [], layout=layout, **more)
+
+
+def topic() -> list[dict[str, Any]]:
+    numbers = ["1", "2", "3"]
+    counts = [f"x{n}" for n in numbers] + [f"n{n}" for n in numbers] + ["einw"]
+    sums = {"bereich": [{"rolled_up": "b"}], "stadt": [{"rolled_up": "bereich"}]}
+    levels = {level: ["zahlen"] for level in AREAS} | sums
+    documents = [one_source("zahlen", counts)]
+    documents += [measure(name, "stichtag", "zahlen", levels=levels) for name in counts]
+    worse = {"1": "higher_is_worse", "2": "higher_is_worse", "3": "higher_is_better"}
+    for n in numbers:
+        parts = {"numerator": {"measure": f"x{n}"}, "denominator": {"measure": f"n{n}"}}
+        everywhere = dict.fromkeys(levels, "counts")
+        other = "higher_is_better" if worse[n] == "higher_is_worse" else "higher_is_worse"
+        documents.append(indicator(f"i{n}", "percent", polarity=worse[n], levels=everywhere, **parts))
+        documents.append(indicator(f"r{n}", "percent", polarity=other, levels=everywhere, **parts))
+    breaks = [{"measure": "xb", "since": "2020-12-31", "reason": text("neu gezählt")}]
+    documents += [
+        one_source("andere", ["xb", "quote", "wandel"], breaks=breaks),
+        measure("xb", "stichtag", "andere", levels={"b": ["andere"]}),
+        measure("quote", "stichtag", "andere", levels={"b": ["andere"]}, kind="rate", unit="percent"),
+        measure("wandel", "stichtag", "andere", levels={"b": ["andere"]}, kind="rate", unit="percent", minimum=None),
+    ]
+    documents += [one_source("tage", ["xd"]), measure("xd", "stichtag", "tage", levels={"b": ["tage"]})]
+    to_n1 = {"denominator": {"measure": "n1"}, "polarity": "higher_is_worse"}
+    on_b = {"levels": {"b": "counts"}} | to_n1
+    documents += [
+        indicator("ib", "percent", numerator={"measure": "xb"}, **on_b),
+        indicator("id", "percent", numerator={"measure": "xd"}, denominator_date="year_end", **on_b),
+        indicator("ik", "per_1000", numerator={"measure": "x1"}, **on_b),
+        indicator("iq", "percent", polarity="higher_is_worse", levels={"b": {"rate": "quote"}}),
+        indicator("iw", "percent", levels={"b": {"rate": "wandel"}}),
+    ]
+    return documents
+
+
+def indexes() -> list[dict[str, Any]]:
+    minimum = {"measure": "einw", "at_least": MINIMUM}
+    excluded = [{"area": area_id("plus", n), "reason": "Gewerbegebiet"} for n in EXCLUDED]
+    delivered = [{"indicator": "i1", "change": "iw"}]
+    plus = {"level": "plus", "minimum": minimum, "exclude": excluded}
+    return [
+        *[index_document(f"index_{level}", level) for level in ("a", "c", "perm", "few", "same")],
+        index_document("index_b", "b", levels=["b", "bereich", "stadt"]),
+        index_document("index_plus", "plus", universe=plus),
+        index_document("mirrored", "b", indicators=weighted(r1=1, r2=2, r3=0.5)),
+        index_document("scaled", "b", indicators=weighted(i1=0.7, i2=1.4, i3=0.35)),
+        index_document("broken", "b", indicators=weighted(ib=1)),
+        index_document("dated", "b", indicators=weighted(id=1)),
+        index_document("rates", "b", indicators=weighted(iq=1, i2=1)),
+        index_document("quotients", "b", indicators=weighted(ik=1, i2=1)),
+        index_document("delivered", "b", indicators=delivered),
+        index_document("bare", "b", universe={"level": "b"}, dynamics=None),
+    ]
+
+
+def write_areas(folder: Path) -> None:
+    rows = [f"{CITY},Musterstadt,stadt,,,,1,,konstruiert"]
+    rows += [f"{CITY}-BEREICH-{n},Bereich {n},bereich,{n},,,2,,konstruiert" for n in range(1, 6)]
+    rows += [f"{area_id(v, n)},{v} {n},{v},{n},,,{n},,konstruiert" for v, k in AREAS.items() for n in range(1, k + 1)]
+    head = "area_id,name,level,number,valid_from,valid_to,sort_key,aliases,source"
+    (folder / "assets/areas/areas.csv").write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+    rows = [f"{area_id('b', n)},{CITY}-BEREICH-{(n - 1) % 5 + 1},,,1,confirmed,konstruiert" for n in range(1, 31)]
+    rows += [f"{CITY}-BEREICH-{n},{CITY},,,1,confirmed,konstruiert" for n in range(1, 6)]
+    head = "area_id,parent_id,valid_from,valid_to,weight,status,source"
+    (folder / "assets/areas/memberships.csv").write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+    names = ["stadt", "bereich", *AREAS]
+    levels = [{"id": v, "title": text(v), "plural": text(v), "sort_key": i} for i, v in enumerate(names)]
+    edit(folder, lambda areas: areas.update(levels=levels), "areas", "Areas")
+    edit(folder, lambda release: release.update(internal=True), "release", "Release")
+
+
+def rows_of_town() -> tuple[str, str]:
+    first = ["Gebiet;Ebene;Zeit;x1;x2;x3;n1;n2;n3;einw"]
+    second = ["Gebiet;Ebene;Zeit;xb;quote;wandel"]
+    for (level, year, number), (residents, counts) in TOWN.items():
+        cells = [counts[i][0] for i in WEIGHTS] + [counts[i][1] for i in WEIGHTS] + [residents]
+        first.append(";".join([area_id(level, number), level, f"31.12.{year}", *map(str, cells)]))
+        if level == "b":
+            x, n = counts["i1"]
+            rate = repr(100 * int(x) / n).replace(".", ",")
+            change = str(round(delivered_change(year, number), 3)).replace(".", ",")
+            second.append(";".join([area_id(level, number), level, f"31.12.{year}", str(x), rate, change]))
+    return "\n".join(first) + "\n", "\n".join(second) + "\n"
+
+
+DAYS = {2018: ["31.12."], 2019: ["30.06."], 2020: ["31.12."], 2021: ["30.06.", "31.12."]}
+LATE = 3
+"""Area without a figure at the end of 2021."""
+
+
+def rows_by_day() -> str:
+    """Numerators on other days than the end of the year; in the middle of 2021 they are something else altogether."""
+    rows = ["Gebiet;Ebene;Zeit;xd"]
+    for year, days in DAYS.items():
+        for number in range(1, AREAS["b"] + 1):
+            for day in days:
+                x = int(TOWN["b", year, number][1]["i1"][0])
+                cell = number if (year, day) == (2021, "30.06.") else x
+                if (year, day, number) != (2021, "31.12.", LATE):
+                    rows.append(f"{area_id('b', number)};b;{day}{year};{cell}")
+    return "\n".join(rows) + "\n"
+
+
+def delivered_change(year: int, number: int) -> float:
+    return round(float(np.sin(number * 1.7 + year)) * 3, 3)
+
+
+def build(folder: Path) -> duckdb.DuckDBPyConnection:
+    """Internal marts of a project."""
+    night = Night.begin(folder, Quiet().say, NOW)
+    try:
+        night.intake()
+        edition = night.build()
+    finally:
+        lock.take(night.project.paths.lock_file).release()
+        for held in list(lock._HELD.values()):
+            held.release()
+    assert not [d for state in night.all_states().values() for d in state.outstanding]
+    return duckdb.connect(str(edition.file), read_only=True)
+
+
+@pytest.fixture(scope="module")
+def con(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+    folder = tmp_path_factory.mktemp("index") / "stadt"
+    assert create_project(folder, Quiet()) == 0
+    shutil.rmtree(folder / "assets/beispiel")
+    shutil.rmtree(folder / "data/raw/beispiel")
+    write_areas(folder)
+    (folder / "assets/lage").mkdir()
+    documents = yaml.safe_dump_all([*topic(), *indexes()], allow_unicode=True, sort_keys=False)
+    (folder / "assets/lage/defs.yaml").write_text(documents, encoding="utf-8")
+    first, second = rows_of_town()
+    put(folder, first, "zahlen.csv", "zahlen")
+    put(folder, second, "andere.csv", "andere")
+    put(folder, rows_by_day(), "tage.csv", "tage")
+    with build(folder) as connection:
+        yield connection
+
+
+Row = dict[str, Any]
+
+
+def published(con: duckdb.DuckDBPyConnection, index: str, year: int) -> dict[str, Row]:
+    """area_id -> row of the index."""
+    found = con.execute(
+        "SELECT * FROM mart.social_index WHERE index_id = ? AND reference_date = make_date(?, 12, 31)", [index, year]
+    )
+    names = [column[0] for column in found.description]
+    rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    return {row["area_id"]: row for row in rows}
+
+
+# ---------------------------------------------------------------- the oracle
+
+
+def cut(value: float, limits: list[tuple[float, bool]], names: list[str]) -> str:
+    for (limit, included), name in zip(limits, names, strict=False):
+        if round(value, 9) < limit or (included and round(value, 9) == limit):
+            return name
+    return names[-1]
+
+
+def shares(counts: Counts) -> list[float] | None:
+    """Oriented shares in percent, None if one is withheld or missing."""
+    cells = [counts[name] for name in WEIGHTS]
+    if any(isinstance(x, str) for x, _ in cells):
+        return None
+    return [SIGN[name] * 100 * int(x) / n for name, (x, n) in counts.items()]
+
+
+def standard(values: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
+    """Population z-scores of `others` (the same areas by default) against `values`; columns are indicators."""
+    others = values if others is None else others
+    return (others - values.mean(axis=0)) / np.sqrt(((values - values.mean(axis=0)) ** 2).mean(axis=0))
+
+
+def index_of(values: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
+    weights = np.array(list(WEIGHTS.values()))
+    sums = standard(values) @ weights
+    outside = sums if others is None else standard(values, others) @ weights
+    return (outside - sums.mean()) / np.sqrt(((sums - sums.mean()) ** 2).mean())
+
+
+def universe(level: str, year: int, skip: tuple[int, ...] = ()) -> dict[int, list[float]]:
+    """Number of area -> oriented shares, for the areas that count."""
+    found = {}
+    for number in range(1, AREAS[level] + 1):
+        residents, counts = TOWN[level, year, number]
+        values = shares(counts)
+        if residents >= MINIMUM and values is not None and number not in skip:
+            found[number] = values
+    return found
+
+
+def changes(level: str, year: int) -> dict[int, list[float]]:
+    found = {}
+    for number, now in universe(level, year).items():
+        before = shares(TOWN[level, year - 2, number][1])
+        if before is not None:
+            found[number] = [a - b for a, b in zip(now, before, strict=True)]
+    return found
+
+
+def together(year: int, bereich: int | None) -> Counts:
+    """Counts of a Bereich, or of the city, as sums over the areas of level b."""
+    members = [n for n in range(1, 31) if bereich is None or (n - 1) % 5 + 1 == bereich]
+    cells = [TOWN["b", year, n][1] for n in members]
+    return {i: (sum(int(c[i][0]) for c in cells), sum(c[i][1] for c in cells)) for i in WEIGHTS}
+
+
+HAS_INDEX = [(level, year) for level in TOWNS for year in YEARS if (level, year) != ("a", 2018)]
+
+
+@pytest.mark.parametrize(("level", "year"), HAS_INDEX)
+def test_status_is_what_the_method_says(con: duckdb.DuckDBPyConnection, level: str, year: int) -> None:
+    members = universe(level, year)
+    expected = dict(zip(members, index_of(np.array(list(members.values()))), strict=True))
+    rows = {k: v for k, v in published(con, f"index_{level}", year).items() if v["area_level"] == level}
+    assert set(rows) == {area_id(level, n) for n in range(1, AREAS[level] + 1)}
+    for number in range(1, AREAS[level] + 1):
+        row = rows[area_id(level, number)]
+        assert row["universe_n"] == len(members)
+        assert row["in_universe"] == (number in members)
+        if number in members:
+            assert row["status_index"] == pytest.approx(expected[number], abs=1e-9)
+            assert row["status_class"] == cut(expected[number], LIMITS, NAMES)
+            assert row["reason"] is None
+        else:
+            small = TOWN[level, year, number][0] < MINIMUM
+            assert (row["status_index"], row["status_class"]) == (None, None)
+            assert row["reason"] == ("below_minimum" if small else "confidential")
+
+
+@pytest.mark.parametrize(("level", "year"), [(v, y) for v in ("b", "c") for y in range(2018, 2022)] + [("a", 2021)])
+def test_dynamics_compare_with_two_years_before(con: duckdb.DuckDBPyConnection, level: str, year: int) -> None:
+    members = changes(level, year)
+    expected = dict(zip(members, index_of(np.array(list(members.values()))), strict=True))
+    rows = published(con, f"index_{level}", year)
+    for number in range(1, AREAS[level] + 1):
+        row = rows[area_id(level, number)]
+        assert row["dynamics_universe_n"] == len(members)
+        if number in members:
+            assert row["dynamics_index"] == pytest.approx(expected[number], abs=1e-9)
+            assert row["dynamics_class"] == cut(expected[number], CHANGES, CHANGE_NAMES)
+            assert row["group_class"] == f"{row['status_class']}/{row['dynamics_class']}"
+            assert row["dynamics_reason"] is None
+        else:
+            assert row["dynamics_index"] is None and row["group_class"] is None
+            small = TOWN[level, year, number][0] < MINIMUM
+            assert row["dynamics_reason"] == ("below_minimum" if small else "confidential")
+
+
+@pytest.mark.parametrize("year", YEARS)
+def test_other_levels_are_measured_by_the_universe(con: duckdb.DuckDBPyConnection, year: int) -> None:
+    values = np.array(list(universe("b", year).values()))
+    rows = published(con, "index_b", year)
+    for bereich in (1, 2, 3, 4, 5, None):
+        own = shares(together(year, bereich))
+        expected = float(index_of(values, np.array([own]))[0])
+        row = rows[CITY if bereich is None else f"{CITY}-BEREICH-{bereich}"]
+        assert row["status_index"] == pytest.approx(expected, abs=1e-9)
+        assert row["status_class"] == cut(expected, LIMITS, NAMES)
+        assert row["in_universe"] is False
+
+
+def test_parts_lead_to_the_index(con: duckdb.DuckDBPyConnection) -> None:
+    """Who recomputes a row of social_index from social_index_part arrives at it."""
+    rows = con.execute(
+        "SELECT area_id, list(z_score * weight ORDER BY indicator_id), list(value ORDER BY indicator_id), "
+        "list(direction ORDER BY indicator_id), list(universe_mean ORDER BY indicator_id) FROM mart.social_index_part "
+        "WHERE index_id = 'index_c' AND period = '2021-12-31' AND in_universe GROUP BY area_id"
+    ).fetchall()
+    sums = np.array([sum(row[1]) for row in rows])
+    index = (sums - sums.mean()) / sums.std()
+    expected = published(con, "index_c", 2021)
+    for (area, _, values, direction, means), value in zip(rows, index, strict=True):
+        assert expected[area]["status_index"] == pytest.approx(value, abs=1e-9)
+        assert direction == list(SIGN.values())
+        oriented = shares(TOWN["c", 2021, int(area[-2:])][1])
+        assert [v * d for v, d in zip(values, direction, strict=True)] == pytest.approx(oriented)
+        assert means == pytest.approx(np.abs(np.array(list(universe("c", 2021).values())).mean(axis=0)))
+
+
+# ---------------------------------------------------------------- one case more or fewer
+
+
+def flips_by_force(level: str, year: int, number: int) -> bool:
+    """Every numerator of the area one up and one down, everything computed anew."""
+    members = universe(level, year)
+    order = list(members)
+    before = cut(float(index_of(np.array(list(members.values())))[order.index(number)]), LIMITS, NAMES)
+    _, counts = TOWN[level, year, number]
+    for name, (x, n) in counts.items():
+        for more in (1, -1):
+            if 0 <= int(x) + more <= n:
+                changed = members | {number: shares(counts | {name: (int(x) + more, n)}) or []}
+                after = float(index_of(np.array(list(changed.values())))[order.index(number)])
+                if cut(after, LIMITS, NAMES) != before:
+                    return True
+    return False
+
+
+def test_one_case_flips_like_brute_force(con: duckdb.DuckDBPyConnection) -> None:
+    found = []
+    for level, year in HAS_INDEX:
+        rows = published(con, f"index_{level}", year)
+        for number in universe(level, year):
+            expected = flips_by_force(level, year, number)
+            assert rows[area_id(level, number)]["one_case_flips"] is expected, (level, year, number)
+            found.append(expected)
+    assert 20 < sum(found) < len(found) / 2  # both answers occur
+
+
+def test_one_case_of_an_area_outside_moves_only_its_own_value(con: duckdb.DuckDBPyConnection) -> None:
+    for year in YEARS:
+        values = np.array(list(universe("b", year).values()))
+        for bereich in (1, 2, 3, 4, 5):
+            counts = together(year, bereich)
+            classes = set()
+            for name, more in [(None, 0), *[(i, m) for i in WEIGHTS for m in (1, -1)]]:
+                changed = dict(counts)
+                if name:
+                    changed[name] = (int(counts[name][0]) + more, counts[name][1])
+                classes.add(cut(float(index_of(values, np.array([shares(changed)]))[0]), LIMITS, NAMES))
+            row = published(con, "index_b", year)[f"{CITY}-BEREICH-{bereich}"]
+            assert row["one_case_flips"] is (len(classes) > 1)
+
+
+# ---------------------------------------------------------------- properties
+
+
+def classes_of(con: duckdb.DuckDBPyConnection, index: str, year: int) -> dict[int, tuple[Any, ...]]:
+    """Number -> classes and what is said about them."""
+    columns = ("status_class", "dynamics_class", "class_stability", "dynamics_stability", "one_case_flips", "reason")
+    rows = published(con, index, year)
+    return {int(area[-2:]): tuple(row[c] for c in ("status_index", *columns)) for area, row in rows.items()}
+
+
+@pytest.mark.parametrize("year", YEARS)
+def test_order_of_areas_changes_nothing_at_all(con: duckdb.DuckDBPyConnection, year: int) -> None:
+    """Bit for bit: sums do not depend on the order of their rows."""
+    assert classes_of(con, "index_c", year) == {61 - n: v for n, v in classes_of(con, "index_perm", year).items()}
+
+
+@pytest.mark.parametrize("year", YEARS)
+def test_areas_outside_the_universe_change_nothing(con: duckdb.DuckDBPyConnection, year: int) -> None:
+    found = published(con, "index_plus", year)
+    assert {found[area_id("plus", n)]["reason"] for n in EXCLUDED} == {"excluded"}
+    assert found[area_id("plus", 66)]["reason"] == "below_minimum"
+    plus = {n: v for n, v in classes_of(con, "index_plus", year).items() if n <= 60}
+    assert plus == classes_of(con, "index_c", year)
+
+
+def test_reversed_polarity_mirrors_the_index(con: duckdb.DuckDBPyConnection) -> None:
+    for year in YEARS:
+        mirrored = published(con, "mirrored", year)
+        for area, row in published(con, "index_b", year).items():
+            if row["area_level"] == "b" and row["status_index"] is not None:
+                assert mirrored[area]["status_index"] == pytest.approx(-row["status_index"], abs=1e-12)
+                if row["dynamics_index"] is not None:
+                    assert mirrored[area]["dynamics_index"] == pytest.approx(-row["dynamics_index"], abs=1e-12)
+
+
+def test_only_the_proportion_of_weights_counts(con: duckdb.DuckDBPyConnection) -> None:
+    for year in YEARS:
+        rows = {k: v for k, v in published(con, "index_b", year).items() if v["area_level"] == "b"}
+        scaled = published(con, "scaled", year)
+        for area, row in rows.items():
+            assert scaled[area]["status_index"] == pytest.approx(row["status_index"], abs=1e-12)
+            assert scaled[area]["status_class"] == row["status_class"]
+            assert scaled[area]["class_stability"] == pytest.approx(row["class_stability"], abs=1e-9)
+
+
+def test_fewer_than_ten_areas_give_no_index(con: duckdb.DuckDBPyConnection) -> None:
+    for year in YEARS:
+        rows = published(con, "index_few", year)
+        assert len(rows) == 9
+        own = {row["reason"] for row in rows.values()}
+        assert own == {"universe_too_small", "below_minimum"}
+        assert {row["status_index"] for row in rows.values()} == {None}
+        assert {row["stability_reason"] for row in rows.values()} == {"no_class"}
+        assert {row["one_case_flips"] for row in rows.values()} == {None}
+    parts = con.execute(
+        "SELECT count(z_score), count(universe_sd) FROM mart.social_index_part WHERE index_id = 'index_few'"
+    )
+    assert parts.fetchone() == (0, 0)
+
+
+def test_equal_values_give_no_index(con: duckdb.DuckDBPyConnection) -> None:
+    """One third as 1/3, 2/3 of 6, ...: the last digits of a quotient are no spread."""
+    for year in YEARS:
+        rows = published(con, "index_same", year).values()
+        assert {(r["reason"], r["status_index"], r["universe_n"]) for r in rows} == {("no_spread", None, 11)}
+
+
+def test_missing_year(con: duckdb.DuckDBPyConnection) -> None:
+    """No row for the year without an indicator; no dynamics two years later, nor before there were figures."""
+    assert published(con, "index_a", 2018) == {}
+    for year in (2016, 2017, 2020):
+        rows = published(con, "index_a", year).values()
+        assert {r["dynamics_class"] for r in rows} == {None}
+        assert {r["dynamics_reason"] for r in rows} == {"missing_indicator", "below_minimum"}
+        assert {r["dynamics_universe_n"] for r in rows} == {0}
+
+
+def test_break_blocks_the_dynamics_across_it(con: duckdb.DuckDBPyConnection) -> None:
+    for year, reasons in [
+        (2019, {None, "below_minimum"}),
+        *[(y, {"series_break", "below_minimum"}) for y in (2020, 2021)],
+    ]:
+        rows = published(con, "broken", year).values()
+        assert {r["dynamics_reason"] for r in rows} == reasons
+        assert {r["reason"] for r in rows} == {None, "below_minimum"}
+
+
+def test_last_day_of_the_year_counts_and_is_the_same_for_all(con: duckdb.DuckDBPyConnection) -> None:
+    days = con.execute(
+        "SELECT DISTINCT period, indicator_reference_date FROM mart.social_index_part "
+        "WHERE index_id = 'dated' ORDER BY ALL"
+    ).fetchall()
+    assert [day.strftime("%Y-%m-%d") for _, day in days] == ["2018-12-31", "2019-06-30", "2020-12-31", "2021-12-31"]
+    members = {
+        n: 100 * int(TOWN["b", 2021, n][1]["i1"][0]) / TOWN["b", 2021, n][1]["i1"][1] for n in universe("b", 2021)
+    }
+    assert members.pop(LATE)
+    expected = standard(np.array([[v] for v in members.values()]))[:, 0]
+    rows = published(con, "dated", 2021)
+    assert [rows[area_id("b", n)]["status_index"] for n in members] == pytest.approx(expected.tolist(), abs=1e-9)
+    assert rows[area_id("b", LATE)]["reason"] == "missing_indicator"  # its figure of June is another one
+
+
+def test_figures_of_different_days_are_no_change(con: duckdb.DuckDBPyConnection) -> None:
+    reasons = {year: {r["dynamics_reason"] for r in published(con, "dated", year).values()} for year in (2020, 2021)}
+    assert reasons == {
+        2020: {None, "below_minimum"},
+        2021: {"series_break", "below_minimum", "missing_indicator"},
+    }
+
+
+def test_no_dynamics_declared_and_no_minimum(con: duckdb.DuckDBPyConnection) -> None:
+    rows = published(con, "bare", 2021).values()
+    assert {r["dynamics_reason"] for r in rows} == {"not_declared"}
+    assert {(r["universe_n"], r["reason"], r["dynamics_universe_n"]) for r in rows} == {(30, None, None)}
+
+
+def test_delivered_change_is_taken_as_it_is(con: duckdb.DuckDBPyConnection) -> None:
+    for year in YEARS:
+        members = list(universe("b", year))
+        values = np.array([[delivered_change(year, n)] for n in members])
+        expected = standard(standard(values))[:, 0]
+        rows = published(con, "delivered", year)
+        for number, value in zip(members, expected, strict=True):
+            row = rows[area_id("b", number)]
+            assert row["dynamics_index"] == pytest.approx(float(value), abs=1e-9)
+            assert row["dynamics_stability"] is None
+            assert row["class_stability"] is not None
+
+
+def test_certainty_needs_counts_of_proportions(con: duckdb.DuckDBPyConnection) -> None:
+    for index, reason in (("rates", "rate_only"), ("quotients", "not_a_proportion")):
+        rows = [r for r in published(con, index, 2021).values() if r["in_universe"]]
+        assert {(r["stability_reason"], r["class_stability"]) for r in rows} == {(reason, None)}
+        assert None not in {r["status_class"] for r in rows}
+    flips = {r["one_case_flips"] for r in published(con, "rates", 2021).values() if r["in_universe"]}
+    assert False not in flips  # one case of a published rate: nobody can tell
+    assert False in {r["one_case_flips"] for r in published(con, "quotients", 2021).values()}
+
+
+def test_origin_and_deliveries_of_all_inputs(con: duckdb.DuckDBPyConnection) -> None:
+    for row in published(con, "index_b", 2021).values():
+        assert (row["origin"], row["delivery_ids"], row["data_as_of"]) == ("constructed", "zahlen-0001", NOW.date())
+    ids = {row["delivery_ids"] for row in published(con, "delivered", 2021).values() if row["in_universe"]}
+    assert ids == {"andere-0001;zahlen-0001"}
+
+
+# ---------------------------------------------------------------- certainty, by simulation
+
+DRAWS = 20_000
+KIEL_INDICATORS = {"arbeitslosenanteil": 1, "kinderarmutsanteil": 1, "schulabgaenge_abitur": -1}
+
+
+def simulated(
+    cells: dict[str, np.ndarray],
+    groups: dict[str, tuple[list[str], np.ndarray]],
+    sign: np.ndarray,
+    weights: np.ndarray,
+    limits: list[tuple[float, bool]],
+) -> dict[str, float]:
+    """Share of draws in which each area keeps its class; all counts are drawn anew, exactly binomial.
+
+    `cells`: area -> array (years, indicators, 2) of numerator and denominator; two years: their difference counts.
+    `groups`: outside area -> members in the universe and its own cells; the rest of its counts is drawn besides.
+    """
+    rng = np.random.default_rng(7)
+    areas = list(cells)
+    x, n = (np.stack([cells[a][:, :, part] for a in areas]) for part in (0, 1))
+    drawn = rng.binomial(n.astype(int), x / n, size=(DRAWS, *x.shape)).astype(float)
+
+    def change(values: np.ndarray) -> np.ndarray:
+        return sign * 100 * (values[..., 0, :] - values[..., 1, :] if values.shape[-2] == 2 else values[..., 0, :])
+
+    def moved(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        mean, sd = inside.mean(axis=-2, keepdims=True), inside.std(axis=-2, keepdims=True)
+        sums, others = ((inside - mean) / sd) @ weights, ((outside - mean) / sd) @ weights
+        centre, spread = sums.mean(axis=-1, keepdims=True), sums.std(axis=-1, keepdims=True)
+        return (sums - centre) / spread, (others - centre) / spread
+
+    own_x = np.stack([own[:, :, 0] for _, own in groups.values()])
+    own_n = np.stack([own[:, :, 1] for _, own in groups.values()])
+    inside = np.array([[a in members for a in areas] for members, _ in groups.values()], dtype=float)
+    rest_x = own_x - np.tensordot(inside, x, axes=(1, 0))
+    rest_n = own_n - np.tensordot(inside, n, axes=(1, 0))
+    assert rest_x.min() >= 0 and (rest_n >= rest_x).all()
+    rest = rng.binomial(rest_n.astype(int), rest_x / np.maximum(rest_n, 1), size=(DRAWS, *rest_x.shape))
+    sums = np.einsum("ga,ra...->rg...", inside, drawn) + rest
+    before = np.concatenate(moved(change(x / n), change(own_x / own_n)))
+    after = np.concatenate(moved(change(drawn / n), change(sums / own_n)), axis=-1)
+    edges = np.array([limit for limit, _ in limits])
+    keeps = np.searchsorted(edges, after) == np.searchsorted(edges, before)
+    return dict(zip([*areas, *groups], keeps.mean(axis=0).tolist(), strict=True))
+
+
+@pytest.fixture(scope="module")
+def kiel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+    folder = tmp_path_factory.mktemp("kiel")
+    shutil.copytree(ROOT / "assets", folder / "assets")
+    shutil.copytree(ROOT / "data/raw", folder / "data/raw")
+    shutil.copyfile(ROOT / "dagster.yaml", folder / "dagster.yaml")
+    with build(folder) as connection:
+        yield connection
+
+
+def kiel_cells(con: duckdb.DuckDBPyConnection, years: list[int]) -> dict[str, np.ndarray]:
+    """Stadtteile and SZB with all counts of these years -> array (years, indicators, 2)."""
+    rows = con.execute(
+        "SELECT area_id, indicator_id, year(reference_date), numerator, denominator FROM mart.indicator_value "
+        "WHERE area_level IN ('stadtteil', 'sozialzentrumsbereich') AND value IS NOT NULL"
+    ).fetchall()
+    cells = {(area, name, year): (x, n) for area, name, year, x, n in rows}
+    found = {}
+    for area in sorted({key[0] for key in cells}):
+        wanted = [[cells.get((area, name, year)) for name in KIEL_INDICATORS] for year in years]
+        if not any(cell is None for year in wanted for cell in year):
+            found[area] = np.array(wanted, dtype=float)
+    return found
+
+
+def gaps_to_simulation(con: duckdb.DuckDBPyConnection, year: int, column: str) -> dict[str, float]:
+    """Area -> distance of the published probability from the simulated one."""
+    rows = published(con, "soziale_lage", year)
+    years = [year] if column == "class_stability" else [year, year - 2]
+    members = {a for a, row in rows.items() if row["in_universe"]}
+    cells = kiel_cells(con, years)
+    parents = con.execute("SELECT area_id, parent_id FROM mart.membership WHERE parent_id LIKE '%-SZB-%'").fetchall()
+    inside = {a: c for a, c in cells.items() if a in members}
+    groups = {g: ([a for a, p in parents if p == g and a in inside], c) for g, c in cells.items() if "-SZB-" in g}
+    sign = np.array(list(KIEL_INDICATORS.values()))
+    limits = LIMITS if column == "class_stability" else CHANGES
+    expected = simulated(inside, groups, sign, np.ones(3), limits)
+    return {area: abs(rows[area][column] - share) for area, share in expected.items()}
+
+
+@pytest.mark.parametrize(
+    ("column", "year", "allowed"),
+    [("class_stability", y, 0.02) for y in (2016, 2018, 2021, 2022, 2023)]
+    # Differences of two small counts: there the normal distribution itself is no closer.
+    + [("dynamics_stability", y, 0.04) for y in (2017, 2021, 2023)],
+)
+def test_stability_agrees_with_simulation(
+    kiel: duckdb.DuckDBPyConnection, column: str, year: int, allowed: float
+) -> None:
+    gaps = gaps_to_simulation(kiel, year, column)
+    districts = max(gap for area, gap in gaps.items() if "-ST-" in area)
+    centres = max(gap for area, gap in gaps.items() if "-SZB-" in area)
+    print(f"{column} {year}: Stadtteile {districts:.4f}, SZB {centres:.4f}")
+    assert len(gaps) > 26
+    assert max(districts, centres) < allowed
+
+
+def test_kiels_index_is_plausible(kiel: duckdb.DuckDBPyConnection) -> None:
+    """The constructed data follow the published pattern: Gaarden and Mettenhof lowest."""
+    for year in range(2014, 2024):
+        rows = published(kiel, "soziale_lage", year)
+        assert {rows[f"01002000-ST-{n}"]["status_class"] for n in (12, 25)} <= {"sehr_niedrig", "niedrig"}
+        assert {rows[f"01002000-SZB-{n}"]["status_class"] for n in (1, 2)} <= {"sehr_niedrig", "niedrig"}
+        assert all(row["origin"] == "constructed" for row in rows.values())
+        blocked = {row["dynamics_reason"] for row in rows.values()}
+        assert ("series_break" in blocked) == (year in (2019, 2020))  # population counted otherwise from 2019 on
+        assert all(row["reference_date"] == dt.date(year, 12, 31) for row in rows.values())
