@@ -27,10 +27,11 @@ from pipelines.intake.run import SourceState, counted, current_state, refuse_los
 from pipelines.ledger import CellLedger
 from pipelines.marts.edition import Edition, build_edition, figure_marks
 from pipelines.marts.models import Models
+from pipelines.marts.previous import Previous, read_previous
 from pipelines.paths import Paths
 from pipelines.project import Project, load_project
 from pipelines.publishable import check_rows, delivery_rows, protection_rows
-from pipelines.release.publish import Publication, next_release_id, publish, retire
+from pipelines.release.publish import Publication, next_release_id, publish, retire, to_compare_with
 from pipelines.rollup import Gap, build_observation
 
 KEEP_INTERNAL = 2
@@ -141,6 +142,16 @@ class Night:
         """Id under which this night will publish, if it does."""
         return next_release_id(self.project.paths, self.now, PublishedLedger(self.project.paths).ids())
 
+    @cached_property
+    def previous(self) -> Previous:
+        """The public release that both editions of this night are compared with."""
+        current = self.project.paths.current
+        folder = to_compare_with(self.project.paths.public_places)
+        if current.is_symlink() and (folder is None or folder.name != os.readlink(current)):
+            instead = f"mit {folder.name} verglichen" if folder else "mit keiner verglichen"
+            self.say(f"Hinweis: die geltende Veröffentlichung ist beschädigt; die Zahlen werden {instead}")
+        return read_previous(folder) if folder else Previous()
+
     @property
     def observation(self) -> Path:
         """The true observation (stays inside)."""
@@ -195,6 +206,7 @@ class Night:
             meta,
             release_id=self.release_id,
             commit=commit_of_program(),
+            previous=self.previous,
         )
 
     @property

@@ -32,7 +32,7 @@ from pipelines.marts.edition import build_edition
 from pipelines.marts.models import Models
 from pipelines.project import load_project
 from pipelines.release.datapackage import write_datapackage
-from pipelines.release.feed import TABLES, write_feed
+from pipelines.release.feed import given_out, write_feed
 from tests.conftest import ROOT, Quiet, run_night
 from tests.test_history import NOW, edit
 from tests.test_marts import indicator, measure, source
@@ -748,6 +748,72 @@ def test_star_readable_elsewhere_is_found(release: Path, tamper: Callable[[Path]
     assert audit.intervals[cell("kinder", FIRST_DISTRICT)] == (1, 1)
 
 
+WILSON = "ci_low = 0.165, ci_high = 5.112"
+"""Limits (95 %) of 1 of 107: whoever knows the 107 finds the 1."""
+
+
+def in_interval(release: Path) -> None:
+    database(release, f"UPDATE mart.indicator_value SET {WILSON} WHERE area_id = '{FIRST_DISTRICT}'")
+
+
+def in_interval_of_csv(release: Path) -> None:
+    line = f"anteil,{FIRST_DISTRICT},stichtag,{DAY},bezirk,{DAY},,107,,"
+    rewrite(release / "daten/indikatorwerte.csv", f"{line},", f"{line}0.165,5.112")
+
+
+def in_interval_of_german_csv(release: Path) -> None:
+    line = f"anteil;{FIRST_DISTRICT};stichtag;{DAY};bezirk;{DAY};;107;;"
+    rewrite(release / "daten/indikatorwerte_de.csv", f"{line};", f"{line}0,165;5,112")
+
+
+@pytest.mark.parametrize("tamper", [in_interval, in_interval_of_csv, in_interval_of_german_csv])
+def test_interval_beside_a_withheld_numerator_is_found(
+    models: Models, release: Path, tamper: Callable[[Path], None]
+) -> None:
+    tamper(release)
+    for known in (models, None):
+        texts = [leak.what for leak in audit_release(release, known).leaks if leak.kind == "nicht_ableitbar"]
+        assert any("Neben der gesperrten Zahl steht, was aus ihr gerechnet ist (ci_low, ci_high)" in t for t in texts)
+
+
+@pytest.mark.parametrize(
+    "column",
+    ["ci_low", "difference", "z_score", "rank", "change", "change_low", "trend_chi2", "comparison", "trend", "segment"],
+)
+def test_statistics_that_do_not_follow_from_the_public_counts_are_found(
+    models: Models, release: Path, column: str
+) -> None:
+    """Made of true values, beside a shown figure: its own file in the same words."""
+    value = {"comparison": "'worse'", "trend": "'increasing'"}.get(column, "3")
+    database(release, f"UPDATE mart.indicator_value SET {column} = {value} WHERE area_id LIKE '%-3'")
+    write_feed(release, release / "sozialraum.duckdb", models, NOW)
+    found = {leak.where for leak in audit_release(release, models).leaks if leak.kind == "nicht_ableitbar"}
+    assert any(where.startswith(f"mart.indicator_value, Spalte {column}, ") for where in found)
+
+
+def test_benchmark_that_is_withheld_is_read_beside_others(release: Path) -> None:
+    """1 of 107, printed as what the third district is compared with."""
+    statement = f"UPDATE mart.indicator_value SET benchmark_id = '{FIRST_DISTRICT}', benchmark_value = 100 / 107.0 "
+    database(release, statement + "WHERE area_id LIKE '%-3'")
+    assert any(FIRST_DISTRICT in leak.where for leak in computed(audit_release(release, None)))
+
+
+def test_numbers_of_every_kind_are_read_back_from_every_file(models: Models, tmp_path: Path) -> None:
+    """Whole numbers with gaps, 17 digits, very small and negative ones, a column and a table without any value."""
+    folder = release_of(models, public_cells(), tmp_path / "release")
+    numbers = (
+        "SET rank = CASE WHEN area_id LIKE '%-3' THEN 2 END, z_score = -1.2345678901234567e-9, ci_low = 100 / 3.0, "
+    )
+    database(folder, f"UPDATE mart.indicator_value {numbers} trend_chi2 = 12345678.901234567, change = 1e-300")
+    write_feed(folder, folder / "sozialraum.duckdb", models, NOW)
+    files = {f"{base}{ending}" for base in given_out(models).values() for ending in (".csv", ".xlsx", ".parquet")}
+    leaks = audit_release(folder, None).leaks
+    assert files <= {p.relative_to(folder).as_posix() for p in folder.rglob("*")}
+    assert not [
+        leak for leak in leaks if leak.where.startswith(("daten/", "gebiete/")) and "gerechnet ist" not in leak.what
+    ]
+
+
 def test_two_places_that_disagree_are_named(release: Path) -> None:
     rewrite(release / "daten/indikatorwerte.csv", ",45,3000,", ",46,3000,")
     found = [leak for leak in audit_release(release, None).leaks if leak.kind == "widerspruch"]
@@ -908,10 +974,10 @@ def test_part_and_column_added_to_files_are_found(models: Models, release: Path)
     assert any(leak.kind == "unbekannter_code" and "suppression_reason.csv" in leak.where for leak in leaks)
 
 
-def test_every_table_given_out_is_parsed_back(release: Path) -> None:
+def test_every_table_given_out_is_parsed_back(models: Models, release: Path) -> None:
     """Changing one figure or text in any file of any table is noticed."""
     touched = []
-    for base, ending in itertools.product(TABLES.values(), (".csv", "_de.csv")):
+    for base, ending in itertools.product(given_out(models).values(), (".csv", "_de.csv")):
         lines = (release / f"{base}{ending}").read_text(encoding="utf-8").splitlines(keepends=True)
         if len(lines) > 1:
             (release / f"{base}{ending}").write_text("".join([*lines[:-1], "x" + lines[-1]]), encoding="utf-8")

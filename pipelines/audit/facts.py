@@ -27,6 +27,12 @@ GAP = 1e-6
 DOUBLE = 1e-12
 """Relative width of a printed double: what 16 digits (Excel) and two divisions can be off."""
 REMAINDER = " ohne "
+DERIVED = (
+    *("ci_low", "ci_high", "ci_low_998", "ci_high_998", "difference", "z_score", "rank"),
+    *("change", "change_low", "change_high", "trend_chi2", "comparison", "comparison_confidence", "trend"),
+)
+"""Columns of `mart.indicator_value` that are worked out from the value of their own row."""
+NOTHING = (None, "not_compared", "not_calculable")
 
 
 class Unreadable(Exception):
@@ -122,6 +128,8 @@ class Public:
         status: per cell of the observation `value`, `withheld` or `missing`.
         method: per cell of the observation how it came about.
         elsewhere: cells all of whose deliveries are public anyway, as `meta.delivery` says.
+        release_id: what `meta.release` says it is, "" if it does not tell.
+        previous_id: the release its revisions are compared with.
     """
 
     tables: dict[str, pa.Table]
@@ -130,6 +138,8 @@ class Public:
     method: dict[Key, str] = field(default_factory=dict)
     elsewhere: set[Key] = field(default_factory=set)
     area_names: dict[str, str] = field(default_factory=dict)
+    release_id: str = ""
+    previous_id: str | None = None
     _rows: dict[str, list[Row]] = field(default_factory=dict, repr=False)
 
     def rows(self, table: str) -> list[Row]:
@@ -207,6 +217,7 @@ def load_public(file: Path) -> Public:
                 for r in con.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'mart'").fetchall()
             ]
             tables = {name: con.sql(f'SELECT * FROM mart."{name}"').to_arrow_table() for name in names}
+            release = con.sql("SELECT * FROM meta.release").to_arrow_table().to_pylist()
             told = "schema_name = 'meta' AND table_name = 'delivery' AND column_name = 'public_elsewhere'"
             open_sources: set[str] = set()
             if con.execute(f"SELECT count(*) FROM duckdb_columns() WHERE {told}").fetchone() == (1,):
@@ -215,6 +226,9 @@ def load_public(file: Path) -> Public:
     except duckdb.Error as error:
         raise Unreadable(f"{file.name}: {error}") from error
     public = Public(tables)
+    if len(release) == 1:
+        public.release_id = str(release[0].get("release_id") or "")
+        public.previous_id = release[0].get("previous_release_id")
     public.measures = {row["measure_id"]: _measure(row) for row in public.rows("measure")}
     public.area_names = {row["area_id"]: row["name"] for row in public.rows("area")}
     try:
@@ -282,14 +296,24 @@ class Reader:
             if r["figure"] == "rate"
         }
         self.level = {row["area_id"]: row["level"] for row in public.rows("area")}
+        self._benchmarks: set[tuple[Any, ...]] = set()
+        self._types: dict[tuple[str, str, str], set[str]] = {}
         self._dates: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
         for row in public.rows("indicator_value"):
             place = (row["indicator_id"], row["area_id"], row["period"])
-            self._dates.setdefault(place, []).append((row["period_type"], row["reference_date"].isoformat()))
+            date = row["reference_date"].isoformat()
+            self._dates.setdefault(place, []).append((row["period_type"], date))
+            self._types.setdefault((row["indicator_id"], row["area_id"], date), set()).add(row["period_type"])
 
     def read_table(self, name: str, rows: Iterable[Row], place: str) -> None:
         """Facts of a table of schema `mart` (other tables than these hold no figures)."""
-        readers = {"observation": self._observation, "indicator_value": self._values, "area_profile": self._profile}
+        readers = {
+            "observation": self._observation,
+            "indicator_value": self._values,
+            "area_profile": self._profile,
+            "revision": self._revisions,
+            "social_index_part": self._index_parts,
+        }
         if name in readers:
             readers[name](rows, place)
 
@@ -313,6 +337,40 @@ class Reader:
             value = row.get("value")
             if value is not None:
                 self.value(row["indicator_id"], area, (row["period_type"], date), (value, abs(value) * DOUBLE), place)
+            self._statistics(row, date, place)
+
+    def _statistics(self, row: Row, date: str, place: str) -> None:
+        """The benchmark's value, and whatever was worked out from a figure that is withheld."""
+        told = (row["indicator_id"], str(row.get("benchmark_id")), row["period_type"], date, row.get("benchmark_value"))
+        if told[4] is not None and told not in self._benchmarks:
+            self._benchmarks.add(told)
+            self.value(told[0], told[1], (told[2], date), (told[4], abs(told[4]) * DOUBLE), place)
+        beside = [name for name in DERIVED if row.get("is_suppressed") and row.get(name) not in NOTHING]
+        if beside:
+            text = f"Neben der gesperrten Zahl steht, was aus ihr gerechnet ist ({', '.join(beside)}); entfernen."
+            where = f"{place}, {row['indicator_id']}, {row['area_id']}, {date}"
+            self.problems.append(Leak("nicht_ableitbar", where, text))
+
+    def _revisions(self, rows: Iterable[Row], place: str) -> None:
+        """What changed in this very release tells its figures; the other values were figures of earlier ones."""
+        for row in rows:
+            if row["release_id"] == self.public.release_id and row["value_now"] is not None:
+                when = (row["period_type"], row["reference_date"].isoformat())
+                shown = (row["value_now"], abs(row["value_now"]) * DOUBLE)
+                self.value(row["indicator_id"], row["area_id"], when, shown, place)
+
+    def _index_parts(self, rows: Iterable[Row], place: str) -> None:
+        """Figures that an index is made of stand there again."""
+        for row in rows:
+            value, date = row.get("value"), row.get("indicator_reference_date")
+            if value is None or date is None:
+                continue
+            found = self._types.get((row["indicator_id"], row["area_id"], date.isoformat()), set())
+            if len(found) == 1:
+                shown = (value, abs(value) * DOUBLE)
+                self.value(row["indicator_id"], row["area_id"], (min(found), date.isoformat()), shown, place)
+            else:
+                self.unplaced(place, f"{row['indicator_id']}, {row['area_id']}, {date}")
 
     def _profile(self, rows: Iterable[Row], place: str) -> None:
         for row in rows:

@@ -28,12 +28,14 @@ from pipelines.audit.facts import (
 from pipelines.audit.public_relations import Template, all_templates, exactly, in_tiny_groups, remainder, remainders
 from pipelines.audit.release_attack import Proof, prove
 from pipelines.audit.release_discovery import discover
-from pipelines.audit.release_files import DATABASE, check_containers, check_keys, check_names, file_checks
+from pipelines.audit.release_files import check_containers, check_keys, check_names, file_checks
 from pipelines.audit.release_rebuild import check_codes, check_objects, check_package, check_reproduction, public_levels
+from pipelines.audit.release_revision import check_revisions
 from pipelines.audit.release_rewrite import check_rewritten
 from pipelines.audit.release_tokens import check_tokens
 from pipelines.audit.release_union import NOW, Builder, History, Moment, Union, current_moment, history_of
 from pipelines.marts.models import Models
+from pipelines.marts.previous import DATABASE
 
 __all__ = ["ABSENT", "Audit", "Earlier", "Key", "Leak", "Need", "audit_release", "remainder"]
 
@@ -116,6 +118,7 @@ def audit_release(
         lambda: check_keys(folder, models),
         lambda: check_containers(folder),
         lambda: check_tokens(folder, models),
+        lambda: check_revisions(folder, public),
         lambda: check_reproduction(database, public, models) if models is not None else [],
         lambda: check_package(folder, models) if models is not None else [],
         lambda: check_rewritten(folder, models) if models is not None else [],

@@ -25,11 +25,11 @@ import python_calamine
 from pipelines.audit.facts import Leak, Public, Reader, Unreadable
 from pipelines.files import sha256_file
 from pipelines.marts.models import Models
+from pipelines.marts.previous import DATABASE
 from pipelines.release.feed import TABLES
 from schemas.codes import CODE_LISTS, label
 from schemas.documents import Source
 
-DATABASE = "sozialraum.duckdb"
 CHECKSUMS = "pruefsummen.sha256"
 PACKAGE = "datapackage.json"
 CATALOGUE = ("katalog/quellen_de.csv", "katalog/geheimhaltungspruefung_de.csv")

@@ -15,9 +15,10 @@ from typing import Any
 import duckdb
 
 from pipelines.audit.facts import Leak, Unreadable
-from pipelines.audit.release_files import CHECKSUMS, DATABASE, PACKAGE, TEXTS, names_in
+from pipelines.audit.release_files import CHECKSUMS, PACKAGE, TEXTS, names_in
 from pipelines.files import sha256_file
 from pipelines.marts.models import Models
+from pipelines.marts.previous import DATABASE, RELEASE_ID
 
 _HEX = re.compile(rb"[0-9A-Fa-f]{32,}")
 _ADVICE = "Eine einfache Prüfsumme lässt sich durch Probieren auflösen; entfernen."
@@ -155,14 +156,35 @@ def _release_row(folder: Path, models: Models | None) -> list[Leak]:
     """The fingerprints a release may name are what they claim to be: digests, commit and rules, one row."""
     leaks = []
     with duckdb.connect(str(folder / DATABASE), read_only=True) as con:
-        rows = con.execute("SELECT * FROM meta.release").fetchall()
-    row = [str(value) for value in rows[0]] if rows else []
-    forms = [r"\d{8}T\d{6}Z-\d{4,}", r"[0-9a-f]{64}", r"[0-9a-f]{40}|unbekannt", r"[0-9a-f]{64}"]
-    if len(rows) != 1 or len(row) != len(forms):
-        leaks.append(Leak("unbekannte_spalte", "meta.release", "Erwartet wird genau eine Zeile mit vier Angaben."))
-    elif models is not None and row[3] != models.project.rules:
-        leaks.append(Leak("pruefsumme", "meta.release, Spalte rules", f"Nicht die der Beschreibungen. {_ADVICE}"))
-    return leaks + _package(folder, row[1] if len(row) == len(forms) else "")
+        rows = con.sql("SELECT * FROM meta.release").to_arrow_table().to_pylist()
+    row = rows[0] if rows else {}
+    if len(rows) != 1 or not set(_NAMED) <= set(row) or set(row) - {*_NAMED, _PREVIOUS}:
+        names = ", ".join([*_NAMED, _PREVIOUS])
+        text = f"Erwartet wird genau eine Zeile mit {names}; Veröffentlichung neu bauen."
+        leaks.append(Leak("unbekannte_spalte", "meta.release", text))
+    if row.get(_PREVIOUS) is not None and not RELEASE_ID.fullmatch(str(row[_PREVIOUS])):
+        text = "Erwartet wird die Kennung einer Veröffentlichung oder nichts; Veröffentlichung neu bauen."
+        leaks.append(Leak("unbekannte_spalte", f"meta.release, Spalte {_PREVIOUS}", text))
+    if RELEASE_ID.fullmatch(folder.name) and row.get("release_id") != folder.name:
+        text = "Erwartet wird die Kennung, die der Ordner trägt; Veröffentlichung neu bauen."
+        leaks.append(Leak("widerspruch", "meta.release, Spalte release_id", text))
+    if models is not None:
+        wrong = [name for name, form in _NAMED.items() if not re.fullmatch(form, str(row.get(name)))]
+        text = f"Hat nicht die Form einer solchen Angabe. {_ADVICE}"
+        leaks += [Leak("pruefsumme", f"meta.release, Spalte {name}", text) for name in wrong]
+        if row.get("rules") != models.project.rules:
+            leaks.append(Leak("pruefsumme", "meta.release, Spalte rules", f"Nicht die der Beschreibungen. {_ADVICE}"))
+    return leaks + _package(folder, str(row.get("content_hash", "")))
+
+
+_NAMED = {
+    "release_id": RELEASE_ID.pattern,
+    "content_hash": r"[0-9a-f]{64}",
+    "commit": r"[0-9a-f]{40}|unbekannt",
+    "rules": r"[0-9a-f]{64}",
+}
+"""What `meta.release` says, and in what form; releases made before there were revisions say no more."""
+_PREVIOUS = "previous_release_id"
 
 
 def _package(folder: Path, content_hash: str) -> list[Leak]:

@@ -17,6 +17,7 @@ import duckdb
 from pipelines.files import TEMPORARY, quoted, sha256_file, sha256_text
 from pipelines.marts.inputs import OBSERVATION_IN, input_tables
 from pipelines.marts.models import Model, Models
+from pipelines.marts.previous import Previous
 from pipelines.project import Project
 from schemas.codes import CODE_LISTS
 
@@ -24,6 +25,9 @@ STORAGE_VERSION = "v1.0.0"
 """Oldest format DuckDB 2 writes: every reader since 1.0 opens it."""
 
 FILE = "o"
+
+REVISION = "mart.revision"
+"""What changed since earlier releases: no part of the content, which is the same whichever releases are at hand."""
 
 
 @dataclass
@@ -48,6 +52,7 @@ def build_edition(
     *,
     release_id: str,
     commit: str,
+    previous: Previous | None = None,
 ) -> Edition:
     """Write a DuckDB file with schemas mart, api and meta; `target` is replaced.
 
@@ -58,12 +63,14 @@ def build_edition(
         meta: rows of tables of schema meta by name; tables without are empty.
         release_id: id under which this edition will be known, for `meta.release`.
         commit: version of the program, for `meta.release`.
+        previous: the public release that figures are compared with; without it there is none.
 
     Raises:
         BrokenMart: a table's columns or key are not as declared.
     """
     for leftover in (target, target.with_name(target.name + ".wal")):
         leftover.unlink(missing_ok=True)
+    previous = previous or Previous()
     with (
         tempfile.TemporaryDirectory(dir=target.parent, prefix=TEMPORARY) as scratch,
         duckdb.connect() as con,
@@ -73,7 +80,8 @@ def build_edition(
         for schema in ("mart", "meta", "api"):
             con.execute(f"CREATE SCHEMA {FILE}.{schema}")
         con.execute(f"USE {FILE}.mart")
-        for name, table in input_tables(models.project).items():
+        inputs = input_tables(models.project) | previous.inputs(release_id, models.project.rules)
+        for name, table in inputs.items():
             con.register(f"{name}_arrow", table)
             con.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM {name}_arrow")
         con.execute(f"CREATE TEMP VIEW {OBSERVATION_IN} AS SELECT * FROM read_parquet('{quoted(observation)}')")
@@ -94,7 +102,8 @@ def build_edition(
         for name, rows in {**empty, **meta, **fixed}.items():
             _fill(con, models, name, _judged(rows, edition) if name == "check_result" else rows)
         edition.content_hash = _content_hash(con, models, Path(scratch))
-        _fill(con, models, "release", [(release_id, edition.content_hash, commit, models.project.rules)])
+        release = (release_id, edition.content_hash, commit, models.project.rules, previous.release_id)
+        _fill(con, models, "release", [release])
         con.execute("BEGIN")  # hundreds of small statements: one write instead of one each
         for model in _api_order(models):
             _build_api(con, model)
@@ -260,9 +269,10 @@ def _close(con: duckdb.DuckDBPyConnection, files: list[Path], folder: str) -> No
 def _content_hash(con: duckdb.DuckDBPyConnection, models: Models, folder: Path) -> str:
     """Hash over sorted Parquet of all tables that figures or their meaning stand in, the SQL of views, and the feed.
 
-    What changes without the figures changing (deliveries, check results, the release's own row) is no part of it.
+    What changes without the figures changing (deliveries, check results, the release's own row) is no part of it, nor
+    are the revisions: they follow from the content and that of the release before.
     """
-    tables = [m.name for m in models.marts] + ["meta.column_lineage", "meta.data_dictionary"]
+    tables = [m.name for m in models.marts if m.name != REVISION] + ["meta.column_lineage", "meta.data_dictionary"]
     parts = []
     for name in sorted(tables):
         file = folder / name

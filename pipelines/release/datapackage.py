@@ -13,7 +13,7 @@ from typing import Any
 
 from pipelines.files import sha256_file
 from pipelines.marts.models import Models
-from pipelines.release.feed import TABLES
+from pipelines.release.feed import given_out
 from schemas.codes import CODE_LISTS
 from schemas.documents import Column, Source
 
@@ -75,7 +75,7 @@ def _resource(folder: Path, file: Path, models: Models) -> dict[str, Any]:
         "encoding": "utf-8-sig" if german else "utf-8",
         "dialect": {"$schema": f"{PROFILES}/tabledialect.json", "delimiter": ";" if german else ",", "header": True},
     }
-    table = next((t for t, name in TABLES.items() if path in (f"{name}.csv", f"{name}_de.csv")), None)
+    table = next((t for t, name in given_out(models).items() if path in (f"{name}.csv", f"{name}_de.csv")), None)
     resource["schema"] = _table_schema(models, table, german) if table else _text_schema(file, german)
     return resource
 

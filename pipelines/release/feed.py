@@ -26,10 +26,23 @@ TABLES = {
     "measure": "daten/kennzahlen",
     "measure_part": "daten/kennzahlen_summen",
     "category": "daten/auspraegungen",
+    "series_break": "daten/brueche",
+    "revision": "daten/revisionen",
+    "social_index": "daten/sozialindex",
+    "social_index_part": "daten/sozialindex_teile",
+    "index_definition": "daten/indizes",
+    "index_indicator": "daten/indizes_indikatoren",
+    "index_class": "daten/indizes_klassen",
+    "index_exclusion": "daten/indizes_ausnahmen",
     "area": "gebiete/gebiete",
     "membership": "gebiete/zuordnung",
 }
 """Tables that are given out as files, with the file name without its ending."""
+
+
+def given_out(models: Models) -> dict[str, str]:
+    """Those of `TABLES` that a project has."""
+    return {table: name for table, name in TABLES.items() if f"mart.{table}" in models.all}
 
 
 def write_feed(folder: Path, file: Path, models: Models, created: dt.datetime) -> None:
@@ -42,7 +55,7 @@ def write_feed(folder: Path, file: Path, models: Models, created: dt.datetime) -
         created: moment of the release; the only time that gets into a file.
     """
     with duckdb.connect(str(file), read_only=True) as con:
-        for table, name in TABLES.items():
+        for table, name in given_out(models).items():
             mart = models.all[f"mart.{table}"].mart
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
+
 from pipelines.files import TEMPORARY, point_link, read_json, sha256_file, sync_folder, sync_tree, write_text
 from pipelines.gate import CHECKSUMS, POINTER, damaged_release
 from pipelines.marts.edition import Edition
 from pipelines.marts.models import Models
+from pipelines.marts.previous import DATABASE, RELEASE_ID
 from pipelines.paths import ReleasePlaces
 from pipelines.release.datapackage import write_datapackage
 from pipelines.release.feed import write_feed
 
-DATABASE = "sozialraum.duckdb"
 PENDING = ".pending"
-_ID = re.compile(r"^\d{8}T\d{6}Z-(\d{4,})$")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def next_release_id(paths: ReleasePlaces, now: dt.datetime, earlier: Iterable[st
         now: moment of the night.
         earlier: ids of releases that were ever published, also if their folders are gone.
     """
-    names = [path.name for path in _folders(paths)] + [name for name in earlier if _ID.match(name)]
+    names = [path.name for path in _folders(paths)] + [name for name in earlier if RELEASE_ID.fullmatch(name)]
     return f"{now.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{max(map(_counter, names), default=0) + 1:04d}"
 
 
@@ -50,6 +50,16 @@ def published(paths: ReleasePlaces) -> Publication | None:
         return None
     package = read_json(paths.current / "datapackage.json")
     return Publication(package["id"], package["contentHash"].removeprefix("sha256:"), False) if package else None
+
+
+def to_compare_with(paths: ReleasePlaces) -> Path | None:
+    """Folder of the release in force; if that one is damaged or gone, of the newest whole one before it."""
+    if not paths.current.is_symlink():
+        return None
+    latest = _counter(os.readlink(paths.current))
+    folders = sorted(_folders(paths), key=lambda path: _counter(path.name), reverse=True)
+    earlier = (folder for folder in folders if _counter(folder.name) <= latest)
+    return next((folder for folder in earlier if damaged_release(folder) is None), None)
 
 
 def publish(
@@ -113,7 +123,7 @@ def settle_pending(paths: ReleasePlaces) -> None:
     except FileNotFoundError:
         return
     in_force = os.readlink(paths.current) if paths.current.is_symlink() else None
-    if _ID.match(release_id):
+    if RELEASE_ID.fullmatch(release_id):
         if release_id == in_force:
             point_current(paths, release_id)
         else:
@@ -122,26 +132,40 @@ def settle_pending(paths: ReleasePlaces) -> None:
 
 
 def retire(paths: ReleasePlaces, keep: int) -> list[str]:
-    """Remove the oldest releases beyond `keep`; the one in force always stays. Returns the removed ids."""
+    """Remove the oldest releases beyond `keep`. Returns the removed ids.
+
+    The one in force always stays, and the one its revisions were compared with: without that nobody could check them.
+    """
     in_force = os.readlink(paths.current) if paths.current.is_symlink() else None
     folders = sorted(_folders(paths), key=lambda path: _counter(path.name))
-    surplus = [p for p in folders[: max(0, len(folders) - keep)] if p.name != in_force]
+    needed = {in_force, _compared_with(paths.current / DATABASE)}
+    surplus = [p for p in folders[: max(0, len(folders) - keep)] if p.name not in needed]
     for folder in surplus:
         doomed = folder.rename(folder.with_name(f"{TEMPORARY}{folder.name}"))  # never half a release under its name
         shutil.rmtree(doomed)
     return [p.name for p in surplus]
 
 
+def _compared_with(database: Path) -> str | None:
+    """Id of the release that a release was compared with; None if it does not tell."""
+    try:
+        with duckdb.connect(str(database), read_only=True) as con:
+            row = con.execute("SELECT previous_release_id FROM meta.release").fetchone()
+    except duckdb.Error:
+        return None
+    return row[0] if row else None
+
+
 def _counter(release_id: str) -> int:
     """Place of a release in the order of publication; the time in its name comes from a clock, which may go back."""
-    match = _ID.match(release_id)
+    match = RELEASE_ID.fullmatch(release_id)
     return int(match[1]) if match else 0
 
 
 def _folders(paths: ReleasePlaces) -> list[Path]:
     if not paths.releases.is_dir():
         return []
-    return [p for p in paths.releases.iterdir() if p.is_dir() and not p.is_symlink() and _ID.match(p.name)]
+    return [p for p in paths.releases.iterdir() if p.is_dir() and not p.is_symlink() and RELEASE_ID.fullmatch(p.name)]
 
 
 def _checksums(folder: Path) -> None:
