@@ -11,6 +11,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from pipelines.marts.comparability import acting_breaks
+from pipelines.project import load_project
 from tests.conftest import ROOT, run_night
 
 KIEL = "01002000"
@@ -194,6 +196,37 @@ def test_query_in_the_readme_gives_the_printed_result(kiel: duckdb.DuckDBPyConne
         for row in cursor.fetchall()
     ]
     assert printed[2:] == shown
+
+
+# ---------------------------------------------------------------- breaks
+
+BY_AGE = ("anteil_unter_18", "arbeitslosenanteil", "kinderarmutsanteil")
+"""Indicators of the Stadtteile whose denominator comes from the age groups."""
+
+
+def test_nothing_is_compared_across_the_break_of_the_age_groups(kiel: duckdb.DuckDBPyConnection) -> None:
+    rows = kiel.execute(
+        """
+        SELECT indicator_id, year(reference_date) AS year, min(segment), max(segment), count(change), count(*),
+            list_distinct(list(trend_reason)) AS reasons
+        FROM mart.indicator_value
+        WHERE indicator_id IN ? AND area_level = 'stadtteil' AND value IS NOT NULL AND period_type = 'stichtag'
+        GROUP BY ALL
+        """,
+        [list(BY_AGE)],
+    ).fetchall()
+    assert {row[0] for row in rows} == set(BY_AGE)
+    for name, year, low, high, changes, count, reasons in rows:
+        assert (low, high) == ((1, 1) if year < 2019 else (2, 2)), (name, year)
+        assert count >= 25
+        assert (changes == 0) == (year in (2014, 2019)), (name, year)
+        assert ("series_break" in reasons) == (2019 <= year <= 2022), (name, year)
+
+
+def test_breaks_of_the_households_are_declared_and_act() -> None:
+    found = {(b.measure_id, b.area_level, b.reference_date.year) for b in acting_breaks(load_project(ROOT))}
+    for name in ("haushalte", "einpersonenhaushalte"):
+        assert {(name, "stadt", 2018), (name, "stadt", 2023)} <= found
 
 
 # ---------------------------------------------------------------- the methods page
