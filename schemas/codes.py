@@ -97,7 +97,7 @@ CODE_LISTS: dict[str, list[Code]] = {
             "a plain number depends on the area's size",
         ),
         Code("rate_only", "Veröffentlicht ist nur die Quote, ohne Anzahlen", "only a rate is published, no counts"),
-        Code("no_interval", "Für den Indikator ist kein Intervall erklärt", "no interval declared for the indicator"),
+        Code("no_interval", "Es gibt keinen Vertrauensbereich", "there is no confidence interval"),
         Code("estimated_count", "Die Anzahl ist geschätzt", "the count is estimated"),
     ],
     "trend": [
@@ -116,7 +116,7 @@ CODE_LISTS: dict[str, list[Code]] = {
         Code("overlap", "Die Zeiträume überlappen sich", "the periods overlap"),
         Code("plain_number", "Eine Anzahl hat keine statistische Unsicherheit", "a plain number has no uncertainty"),
         Code("rate_only", "Veröffentlicht ist nur die Quote, ohne Anzahlen", "only a rate is published, no counts"),
-        Code("no_interval", "Für den Indikator ist kein Intervall erklärt", "no interval declared for the indicator"),
+        Code("no_interval", "Es gibt keinen Vertrauensbereich", "there is no confidence interval"),
         Code("estimated_count", "Eine Anzahl ist geschätzt", "a count is estimated"),
         Code("none_or_all", "In einem Zeitraum sind es null oder alle", "a period has none or all"),
     ],

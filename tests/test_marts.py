@@ -19,7 +19,7 @@ import yaml
 
 from pipelines.init import create_project
 from pipelines.marts.edition import build_edition
-from pipelines.marts.models import Models
+from pipelines.marts.models import Model, Models
 from pipelines.night import Night
 from tests.conftest import ROOT, Quiet, run_night
 from tests.test_history import FIRST, NOW, correct, put, text_of
@@ -180,7 +180,17 @@ def test_rows_are_sorted_by_a_unique_key(city: Night, con: duckdb.DuckDBPyConnec
         nulls_first = [tuple((v is not None, v) for v in key) for key in keys]
         assert len(set(keys)) == len(keys), model.name
         assert nulls_first == sorted(nulls_first), model.name
-        assert keys or model.name == "mart.measure_part", model.name  # the town forms no measure of others
+        assert keys or model.mart.id in EMPTY, model.name
+
+
+EMPTY = {"measure_part", "revision", "social_index", "social_index_part", "index_definition", "index_indicator"}
+EMPTY |= {"index_class", "index_exclusion"}
+"""The town forms no measure of others, has no composite index, and this is its first release."""
+
+
+def in_the_file(city: Night) -> dict[str, Model]:
+    """Models by name, without the steps between the tables, which stay in the session."""
+    return {name: model for name, model in city.models.all.items() if model.mart.schema_name != "step"}
 
 
 def test_breaks_in_series_stand_in_the_mart(con: duckdb.DuckDBPyConnection) -> None:
@@ -196,7 +206,7 @@ def test_columns_and_types_are_as_declared_and_nothing_is_a_list(city: Night, co
     ).fetchall():
         found.setdefault(f"{schema}.{table}", []).append((name, kind))
     declared = {
-        n: [(c, d.type) for c, d in m.columns.items()] for n, m in city.models.all.items() if m.mart.kind != "macro"
+        n: [(c, d.type) for c, d in m.columns.items()] for n, m in in_the_file(city).items() if m.mart.kind != "macro"
     }
     assert found == declared
     assert {kind for columns in found.values() for _, kind in columns} <= {
@@ -240,7 +250,7 @@ def test_everything_has_a_comment(city: Night, con: duckdb.DuckDBPyConnection) -
     objects = own(con, "duckdb_tables", "schema_name, table_name, comment")
     objects += own(con, "duckdb_views", "schema_name, view_name, comment")
     objects += own(con, "duckdb_functions", "schema_name, function_name, comment")
-    assert {f"{schema}.{name}" for schema, name, _ in objects} == set(city.models.all)
+    assert {f"{schema}.{name}" for schema, name, _ in objects} == set(in_the_file(city))
     objects += own(con, "duckdb_columns", "table_name, column_name, comment")
     assert [entry for entry in objects if not (entry[2] or "").strip()] == []
 
@@ -253,8 +263,8 @@ def test_no_key_constraint_and_no_index(con: duckdb.DuckDBPyConnection) -> None:
 
 def test_dictionary_describes_every_object_and_column(city: Night, con: duckdb.DuckDBPyConnection) -> None:
     listed = con.execute("SELECT schema_name || '.' || objekt, spalte, bedeutung FROM api.datenwoerterbuch").fetchall()
-    expected = {(name, None) for name in city.models.all}
-    expected |= {(name, column) for name, model in city.models.all.items() for column in model.columns}
+    expected = {(name, None) for name in in_the_file(city)}
+    expected |= {(name, column) for name, model in in_the_file(city).items() for column in model.columns}
     assert {(name, column) for name, column, _ in listed} == expected
     assert len(listed) == len(expected)
     assert all(meaning for _, _, meaning in listed)
@@ -592,7 +602,10 @@ def test_release_holds_neither_hash_nor_name_nor_size_nor_old_value_of_a_deliver
         planted += [digest.hexdigest().encode(), digest.hexdigest()[:12].encode(), digest.digest()]
     release = city.project.paths.current.resolve()
     for name, content in everything_published(release).items():
+        packed = name.endswith((".xlsx", ".parquet", ".duckdb"))
         for secret in planted:
+            if packed and len(secret) < 6:  # the name of a machine may be two letters; packed bytes hold them by chance
+                continue
             assert secret not in content, (name, secret)
 
 
@@ -607,7 +620,7 @@ def test_public_marts_follow_from_the_public_observation_alone(city: Night, tmp_
     with duckdb.connect() as con:
         con.execute(f"ATTACH '{tmp_path / 'nachgebaut.duckdb'}' AS again (READ_ONLY)")
         con.execute(f"ATTACH '{city.project.paths.public_mart.resolve()}' AS outside (READ_ONLY)")
-        for model in city.models.order:
+        for model in city.models.marts:
             differing = con.execute(
                 f"(FROM again.{model.name} EXCEPT ALL FROM outside.{model.name}) UNION ALL "
                 f"(FROM outside.{model.name} EXCEPT ALL FROM again.{model.name})"

@@ -7,6 +7,7 @@ small and excluded areas, a break, a missing year. Kiel's data serve the simulat
 from __future__ import annotations
 
 import datetime as dt
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ from tests.test_history import NOW, edit, put
 from tests.test_marts import indicator, measure, source, text
 
 CITY = "99999000"
-AREAS = {"a": 12, "b": 30, "c": 60, "perm": 60, "plus": 66, "few": 9, "same": 11}
+AREAS = {"a": 12, "b": 30, "c": 60, "perm": 60, "plus": 66, "few": 10, "same": 11, "two": 12}
 YEARS = range(2016, 2022)
 TOWNS = ("a", "b", "c")
 WEIGHTS = {"i1": 1.0, "i2": 2.0, "i3": 0.5}
@@ -34,6 +35,8 @@ SMALL, MINIMUM = 250, 300
 LIMITS = [(-1.0, False), (1.0, True), (1.5, True)]
 NAMES = ["hoch", "mittel", "niedrig", "sehr_niedrig"]
 CHANGES, CHANGE_NAMES = [(-1.0, False), (1.0, True)], ["positiv", "stabil", "negativ"]
+
+DENSE = [-1.2, -0.9, -0.6, -0.3, 0.0, 0.4, 0.8, 1.3]
 
 Counts = dict[str, tuple[int | str, int]]
 """Indicator -> (numerator or sign, denominator) of one area."""
@@ -52,7 +55,21 @@ def draw_counts(rng: np.random.Generator, burden: float) -> Counts:
         n = int(rng.integers(25, 60) if name == "i3" else rng.integers(200, 3000))
         share = 0.1 + 0.25 / (1 + np.exp(-SIGN[name] * burden - rng.normal(0, 0.4)))
         counts[name] = (int(rng.binomial(n, share)), n)
+    if rng.random() < 0.15:  # none or all: one case fewer or more is not possible
+        n = counts["i3"][1]
+        counts["i3"] = (n * int(rng.integers(0, 2)), n)
     return counts
+
+
+def special(level: str, year: int, number: int) -> Counts | None:
+    """Equal shares of unequal size, or equal changes of unequal shares; or two shares, half of the areas each."""
+    if level == "two":
+        return {i: ((100 if (number % 2 == 0) == (SIGN[i] > 0) else 200), 1000) for i in WEIGHTS}
+    if level == "same" and year in (2018, 2020):
+        return dict.fromkeys(WEIGHTS, (100 + 7 * number + (50 if year == 2020 else 0), 1000))
+    if level == "same":
+        return {"i1": (7, 210), "i2": (11, 330), "i3": (number, 3 * number)}
+    return None
 
 
 def draw_town() -> Town:
@@ -62,15 +79,15 @@ def draw_town() -> Town:
     for level, number in ((level, number) for level, areas in AREAS.items() for number in range(1, areas + 1)):
         burden = rng.normal()
         for year in YEARS:
-            residents = SMALL if number % 11 == 5 else MINIMUM if number == 7 else int(rng.integers(MINIMUM, 9000))
+            small = number % 11 == 5 and level not in ("same", "two")
+            residents = SMALL if small else MINIMUM if number == 7 else int(rng.integers(MINIMUM, 9000))
             town[level, year, number] = (residents, draw_counts(rng, burden))
-    for (level, year, number), (_, counts) in town.items():
+    for (level, year, number), (residents, counts) in town.items():
         if level == "c" and (number * 7 + year) % 23 == 0:
             counts["i2"] = ("*", counts["i2"][1])
         if level == "a" and year == 2018:
             counts["i2"] = ("-", counts["i2"][1])
-        if level == "same":
-            town[level, year, number] = (5000, {"i1": (7, 210), "i2": (11, 330), "i3": (number, 3 * number)})
+        town[level, year, number] = (residents, special(level, year, number) or counts)
     for year in YEARS:
         for number in range(1, 61):
             town["perm", year, 61 - number] = town["plus", year, number] = town["c", year, number]
@@ -127,7 +144,10 @@ def topic() -> list[dict[str, Any]]:
     counts = [f"x{n}" for n in numbers] + [f"n{n}" for n in numbers] + ["einw"]
     sums = {"bereich": [{"rolled_up": "b"}], "stadt": [{"rolled_up": "bereich"}]}
     levels = {level: ["zahlen"] for level in AREAS} | sums
-    documents = [one_source("zahlen", counts)]
+    origins = {"column": "Herkunft", "values": {"v": "published", "l": "inferred", "k": "constructed"}}
+    contract = {"severity": {"groesse_widerspricht": "off"}}  # one level's figures repeat each other on purpose
+    documents = [one_source("zahlen", counts, origin="published", publication="internal", contract=contract)]
+    documents[0]["attributes"]["layout"]["origin"] = origins
     documents += [measure(name, "stichtag", "zahlen", levels=levels) for name in counts]
     worse = {"1": "higher_is_worse", "2": "higher_is_worse", "3": "higher_is_better"}
     for n in numbers:
@@ -141,7 +161,7 @@ def topic() -> list[dict[str, Any]]:
         one_source("andere", ["xb", "quote", "wandel"], breaks=breaks),
         measure("xb", "stichtag", "andere", levels={"b": ["andere"]}),
         measure("quote", "stichtag", "andere", levels={"b": ["andere"]}, kind="rate", unit="percent"),
-        measure("wandel", "stichtag", "andere", levels={"b": ["andere"]}, kind="rate", unit="percent", minimum=None),
+        measure("wandel", "stichtag", "andere", levels={"c": ["andere"]}, kind="rate", unit="percent", minimum=None),
     ]
     documents += [one_source("tage", ["xd"]), measure("xd", "stichtag", "tage", levels={"b": ["tage"]})]
     to_n1 = {"denominator": {"measure": "n1"}, "polarity": "higher_is_worse"}
@@ -151,7 +171,7 @@ def topic() -> list[dict[str, Any]]:
         indicator("id", "percent", numerator={"measure": "xd"}, denominator_date="year_end", **on_b),
         indicator("ik", "per_1000", numerator={"measure": "x1"}, **on_b),
         indicator("iq", "percent", polarity="higher_is_worse", levels={"b": {"rate": "quote"}}),
-        indicator("iw", "percent", levels={"b": {"rate": "wandel"}}),
+        indicator("iw", "percent", levels={"c": {"rate": "wandel"}}),
     ]
     return documents
 
@@ -159,10 +179,13 @@ def topic() -> list[dict[str, Any]]:
 def indexes() -> list[dict[str, Any]]:
     minimum = {"measure": "einw", "at_least": MINIMUM}
     excluded = [{"area": area_id("plus", n), "reason": "Gewerbegebiet"} for n in EXCLUDED]
-    delivered = [{"indicator": "i1", "change": "iw"}]
+    delivered = [{"indicator": "i2", "change": "iw"}]
+    dense = [{"id": f"k{i}", "title": text(f"k{i}"), "below": limit} for i, limit in enumerate(DENSE)]
+    dense.append({"id": "k8", "title": text("k8")})
     plus = {"level": "plus", "minimum": minimum, "exclude": excluded}
     return [
-        *[index_document(f"index_{level}", level) for level in ("a", "c", "perm", "few", "same")],
+        *[index_document(f"index_{level}", level) for level in ("a", "c", "perm", "few", "same", "two")],
+        *[index_document(f"dense_{level}", level, classes=dense) for level in TOWNS],
         index_document("index_b", "b", levels=["b", "bereich", "stadt"]),
         index_document("index_plus", "plus", universe=plus),
         index_document("mirrored", "b", indicators=weighted(r1=1, r2=2, r3=0.5)),
@@ -171,7 +194,7 @@ def indexes() -> list[dict[str, Any]]:
         index_document("dated", "b", indicators=weighted(id=1)),
         index_document("rates", "b", indicators=weighted(iq=1, i2=1)),
         index_document("quotients", "b", indicators=weighted(ik=1, i2=1)),
-        index_document("delivered", "b", indicators=delivered),
+        index_document("delivered", "c", indicators=delivered),
         index_document("bare", "b", universe={"level": "b"}, dynamics=None),
     ]
 
@@ -192,17 +215,22 @@ def write_areas(folder: Path) -> None:
     edit(folder, lambda release: release.update(internal=True), "release", "Release")
 
 
+WEAK = {("b", 2019, 30): "l", ("plus", 2020, 61): "k", ("plus", 2021, 66): "l"}
+"""Rows of another origin: an area of b, an excluded and a small one of plus."""
+
+
 def rows_of_town() -> tuple[str, str]:
-    first = ["Gebiet;Ebene;Zeit;x1;x2;x3;n1;n2;n3;einw"]
+    first = ["Gebiet;Ebene;Zeit;x1;x2;x3;n1;n2;n3;einw;Herkunft"]
     second = ["Gebiet;Ebene;Zeit;xb;quote;wandel"]
     for (level, year, number), (residents, counts) in TOWN.items():
         cells = [counts[i][0] for i in WEIGHTS] + [counts[i][1] for i in WEIGHTS] + [residents]
-        first.append(";".join([area_id(level, number), level, f"31.12.{year}", *map(str, cells)]))
+        place = [area_id(level, number), level, f"31.12.{year}"]
+        first.append(";".join([*place, *map(str, cells), WEAK.get((level, year, number), "v")]))
         if level == "b":
             x, n = counts["i1"]
-            rate = repr(100 * int(x) / n).replace(".", ",")
-            change = str(round(delivered_change(year, number), 3)).replace(".", ",")
-            second.append(";".join([area_id(level, number), level, f"31.12.{year}", str(x), rate, change]))
+            second.append(";".join([*place, str(x), repr(100 * int(x) / n).replace(".", ","), "-"]))
+        if level == "c":
+            second.append(";".join([*place, "-", "-", str(delivered_change(year, number)).replace(".", ",")]))
     return "\n".join(first) + "\n", "\n".join(second) + "\n"
 
 
@@ -407,28 +435,36 @@ def test_parts_lead_to_the_index(con: duckdb.DuckDBPyConnection) -> None:
 # ---------------------------------------------------------------- one case more or fewer
 
 
-def flips_by_force(level: str, year: int, number: int) -> bool:
+def flips_by_force(level: str, year: int, number: int, limits: list[tuple[float, bool]], names: list[str]) -> bool:
     """Every numerator of the area one up and one down, everything computed anew."""
     members = universe(level, year)
     order = list(members)
-    before = cut(float(index_of(np.array(list(members.values())))[order.index(number)]), LIMITS, NAMES)
+    before = cut(float(index_of(np.array(list(members.values())))[order.index(number)]), limits, names)
     _, counts = TOWN[level, year, number]
     for name, (x, n) in counts.items():
         for more in (1, -1):
             if 0 <= int(x) + more <= n:
                 changed = members | {number: shares(counts | {name: (int(x) + more, n)}) or []}
                 after = float(index_of(np.array(list(changed.values())))[order.index(number)])
-                if cut(after, LIMITS, NAMES) != before:
+                if cut(after, limits, names) != before:
                     return True
     return False
 
 
-def test_one_case_flips_like_brute_force(con: duckdb.DuckDBPyConnection) -> None:
+NINE = [(limit, False) for limit in DENSE]
+
+
+@pytest.mark.parametrize(
+    ("index", "limits", "names"), [("index", LIMITS, NAMES), ("dense", NINE, [f"k{i}" for i in range(9)])]
+)
+def test_one_case_flips_like_brute_force(
+    con: duckdb.DuckDBPyConnection, index: str, limits: list[tuple[float, bool]], names: list[str]
+) -> None:
     found = []
     for level, year in HAS_INDEX:
-        rows = published(con, f"index_{level}", year)
+        rows = published(con, f"{index}_{level}", year)
         for number in universe(level, year):
-            expected = flips_by_force(level, year, number)
+            expected = flips_by_force(level, year, number, limits, names)
             assert rows[area_id(level, number)]["one_case_flips"] is expected, (level, year, number)
             found.append(expected)
     assert 20 < sum(found) < len(found) / 2  # both answers occur
@@ -497,7 +533,7 @@ def test_only_the_proportion_of_weights_counts(con: duckdb.DuckDBPyConnection) -
 def test_fewer_than_ten_areas_give_no_index(con: duckdb.DuckDBPyConnection) -> None:
     for year in YEARS:
         rows = published(con, "index_few", year)
-        assert len(rows) == 9
+        assert (len(rows), {row["universe_n"] for row in rows.values()}) == (10, {9})
         own = {row["reason"] for row in rows.values()}
         assert own == {"universe_too_small", "below_minimum"}
         assert {row["status_index"] for row in rows.values()} == {None}
@@ -510,10 +546,23 @@ def test_fewer_than_ten_areas_give_no_index(con: duckdb.DuckDBPyConnection) -> N
 
 
 def test_equal_values_give_no_index(con: duckdb.DuckDBPyConnection) -> None:
-    """One third as 1/3, 2/3 of 6, ...: the last digits of a quotient are no spread."""
-    for year in YEARS:
+    for year in (2016, 2017, 2019, 2021):
         rows = published(con, "index_same", year).values()
         assert {(r["reason"], r["status_index"], r["universe_n"]) for r in rows} == {("no_spread", None, 11)}
+
+
+def test_equal_changes_give_no_dynamics(con: duckdb.DuckDBPyConnection) -> None:
+    """Five points more everywhere: the last digits of the differences are no spread."""
+    rows = published(con, "index_same", 2020).values()
+    assert {(r["reason"], r["dynamics_reason"], r["dynamics_universe_n"]) for r in rows} == {(None, "no_spread", 11)}
+
+
+def test_a_value_on_a_limit_lies_where_the_limit_is_included(con: duckdb.DuckDBPyConnection) -> None:
+    """Two shares, half of the areas each: the index is -1 and 1, and only `up_to: 1` includes its limit."""
+    for year in YEARS:
+        rows = published(con, "index_two", year).values()
+        assert {(round(r["status_index"], 12), r["status_class"]) for r in rows} == {(-1, "mittel"), (1, "mittel")}
+        assert {r["one_case_flips"] for r in rows} == {True}
 
 
 def test_missing_year(con: duckdb.DuckDBPyConnection) -> None:
@@ -567,13 +616,15 @@ def test_no_dynamics_declared_and_no_minimum(con: duckdb.DuckDBPyConnection) -> 
 
 
 def test_delivered_change_is_taken_as_it_is(con: duckdb.DuckDBPyConnection) -> None:
+    """Over the areas of the universe, though others have a change, too."""
     for year in YEARS:
-        members = list(universe("b", year))
-        values = np.array([[delivered_change(year, n)] for n in members])
-        expected = standard(standard(values))[:, 0]
+        there = [n for n in range(1, 61) if TOWN["c", year, n][0] >= MINIMUM and TOWN["c", year, n][1]["i2"][0] != "*"]
+        values = np.array([[delivered_change(year, n)] for n in there])
+        expected = standard(values)[:, 0]
         rows = published(con, "delivered", year)
-        for number, value in zip(members, expected, strict=True):
-            row = rows[area_id("b", number)]
+        assert {r["dynamics_universe_n"] for r in rows.values()} == {len(there)}
+        for number, value in zip(there, expected, strict=True):
+            row = rows[area_id("c", number)]
             assert row["dynamics_index"] == pytest.approx(float(value), abs=1e-9)
             assert row["dynamics_stability"] is None
             assert row["class_stability"] is not None
@@ -589,14 +640,101 @@ def test_certainty_needs_counts_of_proportions(con: duckdb.DuckDBPyConnection) -
     assert False in {r["one_case_flips"] for r in published(con, "quotients", 2021).values()}
 
 
-def test_origin_and_deliveries_of_all_inputs(con: duckdb.DuckDBPyConnection) -> None:
+def test_origin_is_the_weakest_of_all_inputs(con: duckdb.DuckDBPyConnection) -> None:
+    """Universe and earlier years included, areas that are excluded are not; the small one decides on the universe."""
+    for year, expected in ((2018, "published"), (2019, "inferred"), (2020, "published"), (2021, "inferred")):
+        rows = published(con, "index_b", year)
+        assert {r["origin"] for r in rows.values() if r["dynamics_index"] is not None or year == 2019} == {expected}
+    assert {r["origin"] for r in published(con, "index_b", 2021).values() if r["reason"] == "below_minimum"} == {
+        "published"
+    }
+    rows = published(con, "index_plus", 2020)
+    assert {n for n, r in rows.items() if r["origin"] != "published"} == {area_id("plus", 61)}
+    assert rows[area_id("plus", 61)]["origin"] == "constructed"
+    assert {r["origin"] for r in published(con, "index_plus", 2021).values()} == {"inferred"}
+
+
+def test_deliveries_of_all_inputs(con: duckdb.DuckDBPyConnection) -> None:
     for row in published(con, "index_b", 2021).values():
-        assert (row["origin"], row["delivery_ids"], row["data_as_of"]) == ("constructed", "zahlen-0001", NOW.date())
+        assert (row["delivery_ids"], row["data_as_of"]) == ("zahlen-0001", NOW.date())
     ids = {row["delivery_ids"] for row in published(con, "delivered", 2021).values() if row["in_universe"]}
     assert ids == {"andere-0001;zahlen-0001"}
 
 
 # ---------------------------------------------------------------- certainty, by simulation
+
+
+def normal(x: float) -> float:
+    return 0.5 * (1 + math.erf(x / math.sqrt(2)))
+
+
+def matrix_certainty(
+    values: np.ndarray, own: np.ndarray, spread: np.ndarray, own_spread: np.ndarray, cross: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of the index of `own` areas, by the full matrix of derivatives instead of moments.
+
+    Args:
+        values, spread: shares of the universe (areas, indicators) and their binomial variances.
+        own, own_spread: the same of the areas asked for.
+        cross: covariance of each asked area's share with each of the universe (own areas, areas, indicators).
+    """
+    n, weights = len(values), np.array(list(WEIGHTS.values()))
+    sd = np.sqrt(values.var(axis=0) + spread.mean(axis=0) * (1 - 1 / n))  # chance widens the spread
+    z, z_own = (values - values.mean(axis=0)) / sd, (own - values.mean(axis=0)) / sd
+    noise = weights**2 * spread.mean(axis=0) * (1 - 1 / n) / sd**2
+    total = np.sqrt((z @ weights).var() + noise.sum())
+    index, index_own = z @ weights / total, z_own @ weights / total
+    r = (index[:, None] * z).mean(axis=0) + noise / weights / total
+    variance = np.zeros(len(own))
+    for k in range(values.shape[1]):
+        step = weights[k] / total / sd[k]
+        toward = -step / n * (1 + np.outer(z_own[:, k] - index_own * r[k], z[:, k]) + np.outer(index_own, index))
+        variance += (toward**2 * spread[:, k]).sum(axis=1) + step**2 * own_spread[:, k]
+        variance += 2 * step * (toward * cross[:, :, k]).sum(axis=1)
+    return index_own, variance
+
+
+def binomial_spread(cells: list[Counts]) -> np.ndarray:
+    return np.array([[1e4 * int(x) * (n - int(x)) / n**3 for x, n in counts.values()] for counts in cells])
+
+
+@pytest.mark.parametrize(("years", "column"), [((2021,), "class_stability"), ((2021, 2019), "dynamics_stability")])
+def test_stability_follows_from_all_derivatives(
+    con: duckdb.DuckDBPyConnection, years: tuple[int, ...], column: str
+) -> None:
+    """The moments of the SQL add up to what the full matrix of derivatives says, inside the universe and outside."""
+    members = list(universe("b", 2021))
+    cells = [[TOWN["b", year, n][1] for n in members] for year in years]
+    centres = [[together(year, bereich) for bereich in (1, 2, 3, 4, 5, None)] for year in years]
+    flat = [np.array([shares(c) for c in row]) for row in cells]
+    outer = [np.array([shares(c) for c in row]) for row in centres]
+    values, own = (f[0] - f[1] if len(years) == 2 else f[0] for f in (flat, outer))
+    spread, own_spread = (np.sum([binomial_spread(row) for row in rows], axis=0) for rows in (cells, centres))
+    inside = np.eye(len(members))[:, :, None] * spread[None]
+    cross = np.zeros((6, len(members), 3))
+    for position, row in enumerate(cells):
+        part = binomial_spread(row)
+        for g, bereich in enumerate((1, 2, 3, 4, 5, None)):
+            whole = np.array([n for _, n in centres[position][g].values()])
+            for j, number in enumerate(members):
+                if bereich is None or (number - 1) % 5 + 1 == bereich:
+                    cross[g, j] += part[j] * np.array([n for _, n in row[j].values()]) / whole
+    names = [area_id("b", n) for n in members] + [f"{CITY}-BEREICH-{n}" for n in range(1, 6)] + [CITY]
+    mean, variance = matrix_certainty(
+        values,
+        np.concatenate([values, own]),
+        spread,
+        np.concatenate([spread, own_spread]),
+        np.concatenate([inside, cross]),
+    )
+    rows = published(con, "index_b", 2021)
+    limits, kind = (LIMITS, "status") if len(years) == 1 else (CHANGES, "dynamics")
+    edges = [-math.inf, *[limit for limit, _ in limits], math.inf]
+    for area, centre, sd in zip(names, mean, np.sqrt(variance), strict=True):
+        place = int(np.searchsorted(edges, rows[area][f"{kind}_index"])) - 1
+        expected = normal((edges[place + 1] - centre) / sd) - normal((edges[place] - centre) / sd)
+        assert rows[area][column] == pytest.approx(expected, abs=3e-7), area
+
 
 DRAWS = 20_000
 KIEL_INDICATORS = {"arbeitslosenanteil": 1, "kinderarmutsanteil": 1, "schulabgaenge_abitur": -1}

@@ -33,7 +33,7 @@ def previous_of(folder: Path, public: Public) -> Before:
     if name is None:
         return Before(Previous())
     ours, theirs = RELEASE_ID.fullmatch(public.release_id), RELEASE_ID.fullmatch(str(name))
-    if ours is None or theirs is None or int(theirs[1]) >= int(ours[1]) or name == folder.resolve().name:
+    if ours is None or theirs is None or int(theirs[1]) >= int(ours[1]):
         return Before(None, f"»{name}« ist keine frühere Veröffentlichung als »{public.release_id}«")
     beside = folder.parent / name
     if not beside.is_dir():

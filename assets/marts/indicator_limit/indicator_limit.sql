@@ -9,6 +9,8 @@ WITH counts AS (
     JOIN indicator AS i ON i.indicator_id = f.indicator_id
     WHERE f.figure = 'counts' AND f.value IS NOT NULL AND f.method <> 'estimated' AND f.numerator >= 0
         AND i.unit <> 'persons' AND i.interval_method <> 'none'
+        -- More cases than the whole has: a quotient, no share.
+        AND (i.interval_method <> 'wilson' OR f.numerator <= f.denominator)
 )
 
 SELECT

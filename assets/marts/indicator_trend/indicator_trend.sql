@@ -1,9 +1,10 @@
+{#- Sum over pairs of points: no difference of large numbers, so weights may be of any size, and equal values give 0. -#}
+{%- macro pairs(points, expression) -%}
+({% for i in points %}{% for j in points if j > i %}{{ " + " if not (loop.first and i == points[0]) }}w{{ i }} * w{{ j }} * {{ expression | replace("#", j ~ " - y" ~ i) | replace("@", j - i) }}{% endfor %}{% endfor %})
+{%- endmacro -%}
 {#- Slope of y over t = 1..5 with weights w, times a positive number; of all five points, or of all but one. -#}
 {%- macro slope(points) -%}
-({% for p in points %}{{ " + " if not loop.first }}w{{ p }}{% endfor %})
-        * ({% for p in points %}{{ " + " if not loop.first }}w{{ p }} * y{{ p }} * {{ p }}.0e0{% endfor %})
-        - ({% for p in points %}{{ " + " if not loop.first }}w{{ p }} * {{ p }}.0e0{% endfor %})
-        * ({% for p in points %}{{ " + " if not loop.first }}w{{ p }} * y{{ p }}{% endfor %})
+{{ pairs(points, "@.0e0 * (y#)") }}
 {%- endmacro -%}
 {%- set all_points = [1, 2, 3, 4, 5] -%}
 {%- macro sum(expression) -%}
@@ -31,7 +32,7 @@ points AS (
         indicator_id, area_id, period_type, reference_date, polarity, unit, interval_method, pooled_periods, figure, segment
         {%- for p in all_points %}
         {%- set over = "OVER (PARTITION BY indicator_id, area_id, period_type, month_of_year, day_of_month ORDER BY reference_date)" %}
-        {%- for column, short in [("reference_date", "d"), ("segment", "s"), ("numerator", "x"), ("denominator", "n"), ("value", "v"), ("low_95", "low"), ("high_95", "high")] %},
+        {%- for column, short in [("reference_date", "d"), ("segment", "s"), ("numerator", "x"), ("denominator", "n"), ("value", "v"), ("low_95", "low"), ("high_95", "high"), ("method", "m")] %},
         lag({{ column }}, {{ 5 - p }}) {{ over }} AS {{ short }}{{ p }}
         {%- endfor %}
         {%- endfor %}
@@ -51,7 +52,8 @@ judged AS (
             WHEN year(d5) - year(d1) <> 4 THEN 'gap'
             WHEN s1 <> s5 THEN 'series_break'
             WHEN {% for p in all_points %}{{ " OR " if not loop.first }}v{{ p }} IS NULL{% endfor %} THEN 'no_value'
-            WHEN {% for p in all_points %}{{ " OR " if not loop.first }}low{{ p }} IS NULL{% endfor %} THEN 'estimated_count'
+            WHEN {% for p in all_points %}{{ " OR " if not loop.first }}m{{ p }} = 'estimated'{% endfor %} THEN 'estimated_count'
+            WHEN {% for p in all_points %}{{ " OR " if not loop.first }}low{{ p }} IS NULL{% endfor %} THEN 'no_interval'
             WHEN interval_method = 'wilson'
                 AND ({% for p in all_points %}{{ " OR " if not loop.first }}x{{ p }} <= 0 OR x{{ p }} >= n{{ p }}{% endfor %})
                 THEN 'none_or_all'
@@ -86,7 +88,7 @@ computed AS (
             ELSE
                 power({{ slope(all_points) }}, 2.0e0)
                 / nullif(
-                    {{ sum("w#") }} * ({{ sum("w#") }} * {{ sum("w# * #.0e0 * #.0e0") }} - power({{ sum("w# * #.0e0") }}, 2.0e0)),
+                    {{ sum("w#") }} * {{ pairs(all_points, "@.0e0 * @.0e0") }},
                     0.0e0
                 )
         END AS chi2,

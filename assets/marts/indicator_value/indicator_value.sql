@@ -106,8 +106,8 @@ judged AS (
             WHEN value IS NULL THEN 'no_value'
             WHEN benchmark_value IS NULL THEN 'no_benchmark'
             WHEN figure = 'rate' THEN 'rate_only'
-            WHEN interval_method = 'none' THEN 'no_interval'
-            WHEN low_95 IS NULL THEN 'estimated_count'
+            WHEN method = 'estimated' THEN 'estimated_count'
+            WHEN low_95 IS NULL THEN 'no_interval'
         END AS not_compared_reason,
         CASE
             WHEN value IS NULL THEN 'no_value'
