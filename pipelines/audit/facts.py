@@ -347,9 +347,11 @@ class Reader:
             self.value(told[0], told[1], (told[2], date), (told[4], abs(told[4]) * DOUBLE), place)
         beside = [name for name in DERIVED if row.get("is_suppressed") and row.get(name) not in NOTHING]
         if beside:
-            text = f"Neben der gesperrten Zahl steht, was aus ihr gerechnet ist ({', '.join(beside)}); entfernen."
-            where = f"{place}, {row['indicator_id']}, {row['area_id']}, {date}"
-            self.problems.append(Leak("nicht_ableitbar", where, text))
+            self._beside(f"{place}, {row['indicator_id']}, {row['area_id']}, {date}", beside)
+
+    def _beside(self, where: str, names: list[str]) -> None:
+        text = f"Neben der gesperrten Zahl steht, was aus ihr gerechnet ist ({', '.join(names)}); entfernen."
+        self.problems.append(Leak("nicht_ableitbar", where, text))
 
     def _revisions(self, rows: Iterable[Row], place: str) -> None:
         """What changed in this very release tells its figures; the other values were figures of earlier ones."""
@@ -376,6 +378,8 @@ class Reader:
         for row in rows:
             for name, value in row.items():
                 indicator, mark, suffix = name.rpartition("__")
+                if suffix in DERIVED and value not in NOTHING and row.get(f"{indicator}__obs_status") == "Q":
+                    self._beside(f"{place}, {indicator}, {row['area_id']}", [suffix])
                 if mark and suffix == "value" and value is not None:
                     period = row.get(f"{indicator}__period")
                     found = self._dates.get((indicator, row["area_id"], period or ""), [])

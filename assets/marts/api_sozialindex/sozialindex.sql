@@ -1,9 +1,9 @@
 SELECT
     s.index_id AS index_kennung, i.title_de AS index_titel, s.area_id AS gebiet, a.name AS gebiet_name,
     s.area_level AS ebene, s.reference_date AS stichtag, round(s.status_index, 2) AS status_index, c.title_de AS status,
-    round(100 * s.class_stability) AS sicherheit, s.one_case_flips AS ein_fall_aendert,
+    least(round(100 * s.class_stability, 1), 99.9) AS sicherheit, s.one_case_flips AS ein_fall_aendert,
     {{ in_german("s.reason", "reason") }} AS grund, round(s.dynamics_index, 2) AS dynamik_index, d.title_de AS dynamik,
-    round(100 * s.dynamics_stability) AS dynamik_sicherheit,
+    least(round(100 * s.dynamics_stability, 1), 99.9) AS dynamik_sicherheit,
     {{ in_german("s.dynamics_reason", "dynamics_reason") }} AS dynamik_grund, s.universe_n AS vergleichsgebiete,
     s.origin AS datenherkunft
 FROM mart.social_index AS s
