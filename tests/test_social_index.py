@@ -570,7 +570,7 @@ def test_a_value_on_a_limit_lies_where_the_limit_is_included(con: duckdb.DuckDBP
 
 
 def test_there_are_no_cases_below_none_and_above_all(con: duckdb.DuckDBPyConnection) -> None:
-    """All or none, half of the areas each: the index lies on the limits, and the only case possible moves it inwards."""
+    """All or none, half of the areas each: the index is on the limits, and the only case possible moves it inwards."""
     for year in YEARS:
         rows = published(con, "index_ends", year)
         assert {(round(r["status_index"], 12), r["one_case_flips"]) for r in rows.values()} == {(-1, False), (1, False)}

@@ -17,8 +17,8 @@ moments AS (
     SELECT
         index_id, of_year, dimension, indicator_id,
         {{ f.total('i * z') }} / count(*) + max(share * blur * dim * dim / nullif(dim_sd, 0.0e0)) AS r,
-        {{ f.total('q') }} AS q, {{ f.total('q * z') }} AS qz, {{ f.total('q * i') }} AS qi, {{ f.total('q * z * z') }} AS qzz,
-        {{ f.total('q * i * i') }} AS qii, {{ f.total('q * z * i') }} AS qzi, count(q) = count(*) AS counted,
+        {{ f.total('q') }} AS q, {{ f.total('q * z') }} AS qz, {{ f.total('q * i') }} AS qi,
+        {{ f.total('q * z * z') }} AS qzz, {{ f.total('q * i * i') }} AS qii, {{ f.total('q * z * i') }} AS qzi, count(q) = count(*) AS counted,
         bool_or(interval_method <> 'wilson') AS no_proportion
     FROM scored
     WHERE in_universe
@@ -129,7 +129,8 @@ SELECT
         WHEN no_proportion OR NOT counted THEN NULL
         WHEN sd = 0.0e0 THEN 1.0e0
         ELSE greatest(least(
-            CASE WHEN highest THEN 1.0e0 ELSE {{ f.phi('high') }} END - CASE WHEN lowest THEN 0.0e0 ELSE {{ f.phi('low') }} END,
-            1.0e0), 0.0e0)
+            CASE WHEN highest THEN 1.0e0 ELSE {{ f.phi('high') }} END
+            - CASE WHEN lowest THEN 0.0e0 ELSE {{ f.phi('low') }} END, 1.0e0
+        ), 0.0e0)
     END AS stability
 FROM limits

@@ -9,7 +9,8 @@ WITH wanted AS (
 
 days AS (
     SELECT DISTINCT
-        w.index_id, w.indicator_id, w.role, w.figure_id, year(v.reference_date) AS of_year, v.period_type, v.reference_date
+        w.index_id, w.indicator_id, w.role, w.figure_id, year(v.reference_date) AS of_year, v.period_type,
+        v.reference_date
     FROM wanted AS w
     JOIN index_in AS i ON i.index_id = w.index_id
     JOIN indicator_value AS v

@@ -79,6 +79,9 @@ SELECT
         WHEN change_delivered THEN delivered_change
         WHEN gap IS NULL AND earlier_gap IS NULL AND comparable THEN value - earlier_value
     END AS change,
-    CASE WHEN change_delivered THEN abs(delivered_change) ELSE greatest(abs(value), abs(earlier_value)) END AS change_size,
+    CASE
+        WHEN change_delivered THEN abs(delivered_change)
+        ELSE greatest(abs(value), abs(earlier_value))
+    END AS change_size,
     change_origin_rank, change_data_as_of, change_delivery_ids
 FROM joined

@@ -39,9 +39,11 @@ changed AS (
 -- alpha = s / s', with s'^2 = s^2 (1 + 2 shift z / n + shift^2 (n - 1) / n^2)
 stretched AS (
     SELECT
-        index_id, of_year, area_id, in_universe, share, z, n, r, z_sum, sd, above, above_included, upper, upper_included,
-        uncounted, shift,
-        1.0e0 / nullif(sqrt(greatest(1.0e0 + 2.0e0 * shift * z / n + shift * shift * (n - 1.0e0) / (n * n), 0.0e0)), 0.0e0) AS alpha
+        index_id, of_year, area_id, in_universe, share, z, n, r, z_sum, sd, above, above_included, upper,
+        upper_included, uncounted, shift,
+        1.0e0 / nullif(
+            sqrt(greatest(1.0e0 + 2.0e0 * shift * z / n + shift * shift * (n - 1.0e0) / (n * n), 0.0e0)), 0.0e0
+        ) AS alpha
     FROM changed
 ),
 

@@ -5,6 +5,12 @@ SELECT
 FROM index_sum AS s
 LEFT JOIN index_class_in AS c
     ON c.index_id = s.index_id AND c.dimension = s.dimension
-    AND (c.above IS NULL OR round(s.index_value, 9) > c.above OR (c.above_included AND round(s.index_value, 9) = c.above))
-    AND (c.upper IS NULL OR round(s.index_value, 9) < c.upper OR (c.upper_included AND round(s.index_value, 9) = c.upper))
+    AND (
+        c.above IS NULL OR round(s.index_value, 9) > c.above
+        OR (c.above_included AND round(s.index_value, 9) = c.above)
+    )
+    AND (
+        c.upper IS NULL OR round(s.index_value, 9) < c.upper
+        OR (c.upper_included AND round(s.index_value, 9) = c.upper)
+    )
     AND s.index_value IS NOT NULL

@@ -38,7 +38,7 @@ spreads AS (
     SELECT
         m.index_id, m.of_year, m.dimension, m.indicator_id, r.n, r.mean,
         CASE WHEN r.reach > 1.0e-9 * r.size THEN
-            r.reach * sqrt({{ f.total('((m.figure - r.mean) / nullif(r.reach, 0.0e0)) * ((m.figure - r.mean) / nullif(r.reach, 0.0e0))') }} / r.n)
+            r.reach * sqrt({{ f.total('power((m.figure - r.mean) / nullif(r.reach, 0.0e0), 2.0e0)') }} / r.n)
         END AS sd
     FROM members AS m
     JOIN reaches AS r
@@ -52,7 +52,8 @@ blurs AS (
     SELECT
         m.index_id, m.of_year, m.dimension, m.indicator_id,
         CASE WHEN count(m.variance) = count(*) THEN
-            {{ f.total('least(m.variance / nullif(s.sd * s.sd, 0.0e0), 1.0e9)') }} / count(*) * (1.0e0 - 1.0e0 / count(*))
+            {{ f.total('least(m.variance / nullif(s.sd * s.sd, 0.0e0), 1.0e9)') }} / count(*)
+            * (1.0e0 - 1.0e0 / count(*))
         END AS blur
     FROM members AS m
     JOIN spreads AS s

@@ -4,7 +4,7 @@ Formulas of the composite indexes; every argument is an SQL expression of type D
 Source: Abramowitz and Stegun 1964, 26.2.17 (normal distribution function, error below 7.5e-8).
 -#}
 
-{#- A sum that does not depend on the order of its rows. Scale the argument to about 1, or small figures lose digits. -#}
+{#- A sum that does not depend on the order of its rows; scale the argument to about 1, or digits get lost. -#}
 {% macro total(x) %}CAST(sum(CAST({{ x }} AS DECIMAL(38, 15))) AS DOUBLE){% endmacro %}
 
 {#- A list of ids separated by ';' without repetitions, in alphabetical order. -#}
@@ -13,9 +13,9 @@ array_to_string(list_sort(list_distinct(string_split({{ ids }}, ';'))), ';')
 {%- endmacro %}
 
 {% macro _upper_tail(x) -%}
-exp(-{{ x }} * {{ x }} / 2.0e0) * 0.3989422804014327e0 / (1.0e0 + 0.2316419e0 * abs({{ x }})) * (0.319381530e0
-        + (-0.356563782e0 + (1.781477937e0 + (-1.821255978e0 + 1.330274429e0 / (1.0e0 + 0.2316419e0 * abs({{ x }})))
-        / (1.0e0 + 0.2316419e0 * abs({{ x }}))) / (1.0e0 + 0.2316419e0 * abs({{ x }}))) / (1.0e0 + 0.2316419e0 * abs({{ x }})))
+{%- set t = "(1.0e0 + 0.2316419e0 * abs(" ~ x ~ "))" -%}
+exp(-{{ x }} * {{ x }} / 2.0e0) * 0.3989422804014327e0 / {{ t }} * (0.319381530e0 + (-0.356563782e0
+        + (1.781477937e0 + (-1.821255978e0 + 1.330274429e0 / {{ t }}) / {{ t }}) / {{ t }}) / {{ t }})
 {%- endmacro %}
 
 {#- Probability that a standard normal variable is at most x. -#}

@@ -4,7 +4,8 @@
 WITH own AS (
     SELECT
         index_id, of_year, area_id, dimension, max(gap) AS gap, bool_or(in_universe) AS in_universe,
-        max(origin_rank) AS origin_rank, max(data_as_of) AS data_as_of, string_agg(nullif(delivery_ids, ''), ';') AS delivery_ids
+        max(origin_rank) AS origin_rank, max(data_as_of) AS data_as_of,
+        string_agg(nullif(delivery_ids, ''), ';') AS delivery_ids
     FROM index_input
     GROUP BY index_id, of_year, area_id, dimension
 ),
@@ -32,15 +33,24 @@ sizes AS (
 placed AS (
     SELECT
         c.index_id, c.of_year, c.area_id, c.reference_date, c.area_level, i.dynamics_years,
-        s.index_value AS status_index, s.class_id AS status_class, d.index_value AS dynamics_index, d.class_id AS dynamics_class,
+        s.index_value AS status_index, s.class_id AS status_class,
+        d.index_value AS dynamics_index, d.class_id AS dynamics_class,
         os.gap AS status_gap, od.gap AS dynamics_gap, os.in_universe,
-        coalesce(us.n, 0) AS universe_n, CASE WHEN i.dynamics_years IS NOT NULL THEN coalesce(ud.n, 0) END AS dynamics_universe_n,
-        greatest(os.origin_rank, us.origin_rank, z.origin_rank) AS status_rank,
-        greatest(od.origin_rank, ud.origin_rank) AS dynamics_rank,
-        greatest(os.data_as_of, us.data_as_of, z.data_as_of) AS status_as_of,
-        greatest(od.data_as_of, ud.data_as_of) AS dynamics_as_of,
+        coalesce(us.n, 0) AS universe_n,
+        CASE WHEN i.dynamics_years IS NOT NULL THEN coalesce(ud.n, 0) END AS dynamics_universe_n,
+        -- what the dynamics rest on counts only where there are dynamics
+        greatest(
+            os.origin_rank, us.origin_rank, z.origin_rank,
+            CASE WHEN d.index_value IS NOT NULL THEN greatest(od.origin_rank, ud.origin_rank) END
+        ) AS origin_rank,
+        greatest(
+            os.data_as_of, us.data_as_of, z.data_as_of,
+            CASE WHEN d.index_value IS NOT NULL THEN greatest(od.data_as_of, ud.data_as_of) END
+        ) AS data_as_of,
         concat_ws(';', os.delivery_ids, us.delivery_ids, z.delivery_ids) AS status_deliveries,
-        concat_ws(';', od.delivery_ids, ud.delivery_ids) AS dynamics_deliveries
+        CASE
+            WHEN d.index_value IS NOT NULL THEN concat_ws(';', od.delivery_ids, ud.delivery_ids)
+        END AS dynamics_deliveries
     FROM index_candidate AS c
     JOIN index_in AS i ON i.index_id = c.index_id
     JOIN own AS os
@@ -62,7 +72,8 @@ SELECT
     p.status_index, p.status_class, p.dynamics_index, p.dynamics_class,
     p.status_class || '/' || p.dynamics_class AS group_class,
     s.stability AS class_stability, d.stability AS dynamics_stability, f.one_case_flips,
-    CAST(p.universe_n AS INTEGER) AS universe_n, CAST(p.dynamics_universe_n AS INTEGER) AS dynamics_universe_n, p.in_universe,
+    CAST(p.universe_n AS INTEGER) AS universe_n, CAST(p.dynamics_universe_n AS INTEGER) AS dynamics_universe_n,
+    p.in_universe,
     CASE
         WHEN p.status_index IS NOT NULL THEN NULL
         WHEN p.status_gap IS NOT NULL THEN p.status_gap
@@ -77,9 +88,9 @@ SELECT
         ELSE 'no_spread'
     END AS dynamics_reason,
     CASE WHEN p.status_class IS NULL THEN 'no_class' ELSE s.stability_gap END AS stability_reason,
-    {{ m.origin_of("greatest(p.status_rank, CASE WHEN p.dynamics_index IS NOT NULL THEN p.dynamics_rank END)") }} AS origin,
-    greatest(p.status_as_of, CASE WHEN p.dynamics_index IS NOT NULL THEN p.dynamics_as_of END) AS data_as_of,
-    {{ f.united("concat_ws(';', p.status_deliveries, CASE WHEN p.dynamics_index IS NOT NULL THEN p.dynamics_deliveries END)") }} AS delivery_ids
+    {{ m.origin_of("p.origin_rank") }} AS origin,
+    p.data_as_of,
+    {{ f.united("concat_ws(';', p.status_deliveries, p.dynamics_deliveries)") }} AS delivery_ids
 FROM placed AS p
 LEFT JOIN index_certainty AS s
     ON s.index_id = p.index_id AND s.of_year = p.of_year AND s.area_id = p.area_id AND s.dimension = 'status'

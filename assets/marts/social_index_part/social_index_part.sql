@@ -13,14 +13,15 @@ LEFT JOIN index_input AS d
     ON d.index_id = c.index_id AND d.of_year = c.of_year AND d.area_id = c.area_id AND d.indicator_id = f.indicator_id
     AND d.dimension = 'dynamics'
 LEFT JOIN index_spread AS ss
-    ON ss.index_id = c.index_id AND ss.of_year = c.of_year AND ss.indicator_id = f.indicator_id AND ss.dimension = 'status'
+    ON ss.index_id = c.index_id AND ss.of_year = c.of_year AND ss.indicator_id = f.indicator_id
+    AND ss.dimension = 'status'
 LEFT JOIN index_spread AS ds
     ON ds.index_id = c.index_id AND ds.of_year = c.of_year AND ds.indicator_id = f.indicator_id
     AND ds.dimension = 'dynamics'
 LEFT JOIN index_score AS sz
-    ON sz.index_id = c.index_id AND sz.of_year = c.of_year AND sz.area_id = c.area_id AND sz.indicator_id = f.indicator_id
-    AND sz.dimension = 'status'
+    ON sz.index_id = c.index_id AND sz.of_year = c.of_year AND sz.area_id = c.area_id
+    AND sz.indicator_id = f.indicator_id AND sz.dimension = 'status'
 LEFT JOIN index_score AS dz
-    ON dz.index_id = c.index_id AND dz.of_year = c.of_year AND dz.area_id = c.area_id AND dz.indicator_id = f.indicator_id
-    AND dz.dimension = 'dynamics'
+    ON dz.index_id = c.index_id AND dz.of_year = c.of_year AND dz.area_id = c.area_id
+    AND dz.indicator_id = f.indicator_id AND dz.dimension = 'dynamics'
 WHERE c.reported
