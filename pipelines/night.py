@@ -193,6 +193,8 @@ class Night:
             )
 
     def _edition(self, observation: Path, target: Path, protection: Protection | None = None) -> Edition:
+        # A release that is safe only by itself must not tell earlier figures again.
+        previous = Previous() if protection is not None and protection.alone else self.previous
         states = self.all_states()
         meta = {
             "delivery": delivery_rows(states),
@@ -206,7 +208,7 @@ class Night:
             meta,
             release_id=self.release_id,
             commit=commit_of_program(),
-            previous=self.previous,
+            previous=previous,
         )
 
     @property

@@ -130,6 +130,18 @@ def test_stricter_threshold_later_protects_what_comes_and_stops_nothing(folder: 
     assert figures.publication.new
 
 
+def test_release_that_is_safe_only_by_itself_tells_no_earlier_figures(folder: Path) -> None:
+    """Otherwise a reader of this release alone could subtract among the figures of the one before."""
+    deliver(folder)
+    night(folder, 0)
+    edit(folder, lambda s: s.update(disclosure={"threshold": 10}), topic="hilfen")
+    deliver(folder, women=changed(WOMEN, 5, 31), name="neu.csv")
+    run = run_night(folder, NOW + DAY)
+    assert run.protection is not None and run.protection.alone
+    assert run.internal is not None and run.internal.rows["revision"] > 0
+    assert run.public is not None and run.public.rows["revision"] == 0
+
+
 def test_area_assigned_otherwise_without_dates_stops_nothing(folder: Path) -> None:
     deliver(folder)
     night(folder, 0)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from pipelines.files import TEMPORARY, quoted, sha256_file, sha256_text
 from pipelines.marts.inputs import OBSERVATION_IN, input_tables
@@ -80,38 +81,55 @@ def build_edition(
         for schema in ("mart", "meta", "api"):
             con.execute(f"CREATE SCHEMA {FILE}.{schema}")
         con.execute(f"USE {FILE}.mart")
-        inputs = input_tables(models.project) | previous.inputs(release_id, models.project.rules)
-        for name, table in inputs.items():
-            con.register(f"{name}_arrow", table)
-            con.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM {name}_arrow")
-        con.execute(f"CREATE TEMP VIEW {OBSERVATION_IN} AS SELECT * FROM read_parquet('{quoted(observation)}')")
+        _load_inputs(con, input_tables(models.project) | previous.inputs(release_id, models.project.rules), observation)
         _close(con, [observation], scratch)
         edition = Edition(target, "")
         for model in models.order:
             edition.rows[model.mart.id] = _build(con, model)
         edition.impossible = _impossible(con, models)
-        fixed = {
-            "column_lineage": [
-                (t, c, st, sc) for t, cs in models.lineage.items() for c, pairs in cs.items() for st, sc in pairs
-            ],
-            "data_dictionary": list(dictionary(models)),
-        }
-        empty: dict[str, Sequence[tuple[Any, ...]]] = {
-            m.mart.id: () for m in models.of_schema("meta") if m.mart.id != "release"
-        }
-        for name, rows in {**empty, **meta, **fixed}.items():
-            _fill(con, models, name, _judged(rows, edition) if name == "check_result" else rows)
+        _fill_all(con, models, meta, edition)
         edition.content_hash = _content_hash(con, models, Path(scratch))
-        release = (release_id, edition.content_hash, commit, models.project.rules, previous.release_id)
-        _fill(con, models, "release", [release])
-        con.execute("BEGIN")  # hundreds of small statements: one write instead of one each
-        for model in _api_order(models):
-            _build_api(con, model)
-        _comment(con, models)
-        con.execute("COMMIT")
+        release = {
+            "release_id": release_id,
+            "content_hash": edition.content_hash,
+            "commit": commit,
+            "rules": models.project.rules,
+            "previous_release_id": previous.release_id,
+        }
+        _fill(con, models, "release", [tuple(release[column] for column in models.all["meta.release"].columns)])
+        _build_all_api(con, models)
         con.execute("USE memory")
         con.execute(f"DETACH {FILE}")
     return edition
+
+
+def _load_inputs(con: duckdb.DuckDBPyConnection, inputs: Mapping[str, pa.Table], observation: Path) -> None:
+    for name, table in inputs.items():
+        con.register(f"{name}_arrow", table)
+        con.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM {name}_arrow")
+    con.execute(f"CREATE TEMP VIEW {OBSERVATION_IN} AS SELECT * FROM read_parquet('{quoted(observation)}')")
+
+
+def _fill_all(
+    con: duckdb.DuckDBPyConnection, models: Models, meta: Mapping[str, Sequence[tuple[Any, ...]]], edition: Edition
+) -> None:
+    """Tables of schema meta but for the release's own row, which names the hash of all others."""
+    lineage = [(t, c, st, sc) for t, cs in models.lineage.items() for c, pairs in cs.items() for st, sc in pairs]
+    fixed = {"column_lineage": lineage, "data_dictionary": list(dictionary(models))}
+    empty: dict[str, Sequence[tuple[Any, ...]]] = {
+        m.mart.id: () for m in models.of_schema("meta") if m.mart.id != "release"
+    }
+    for name, rows in {**empty, **meta, **fixed}.items():
+        _fill(con, models, name, _judged(rows, edition) if name == "check_result" else rows)
+
+
+def _build_all_api(con: duckdb.DuckDBPyConnection, models: Models) -> None:
+    """Views, macros and comments: hundreds of small statements, one write instead of one each."""
+    con.execute("BEGIN")
+    for model in _api_order(models):
+        _build_api(con, model)
+    _comment(con, models)
+    con.execute("COMMIT")
 
 
 _MARKED = {"kennzahl": "observation", "indikator": "indicator_value", "index": "social_index"}
@@ -218,8 +236,6 @@ def _fill(con: duckdb.DuckDBPyConnection, models: Models, name: str, rows: Seque
     declared = ", ".join(f"{column} {details.type}" for column, details in model.columns.items())
     con.execute(f"CREATE TABLE {FILE}.meta.{name} ({declared})")
     if rows:
-        import pyarrow as pa
-
         columns = list(zip(*rows, strict=True))
         con.register("rows_in", pa.table(dict(zip(model.columns, map(list, columns), strict=True))))
         con.execute(f"INSERT INTO {FILE}.meta.{name} SELECT * FROM rows_in")
