@@ -227,6 +227,8 @@ def test_breaks_of_the_households_are_declared_and_act() -> None:
     found = {(b.measure_id, b.area_level, b.reference_date.year) for b in acting_breaks(load_project(ROOT))}
     for name in ("haushalte", "einpersonenhaushalte"):
         assert {(name, "stadt", 2018), (name, "stadt", 2023)} <= found
+    for name in ("einpersonenhaushalte_quote", "alleinerziehendenhaushalte_quote"):
+        assert (name, "ortsteil", 2023) in found
 
 
 # ---------------------------------------------------------------- the methods page

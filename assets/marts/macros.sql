@@ -43,6 +43,12 @@ greatest(coalesce({{ x }} * power(1.0e0 - 1.0e0 / nullif(9.0e0 * {{ x }}, 0.0e0)
 CASE {{ x }}{% for limit in poisson[which] %} WHEN {{ loop.index0 }} THEN {{ limit }}{% endfor %} END
 {%- endmacro %}
 
+{#- Day of the year as a number (month x 100 + day) that is the same every year; the last of February counts as one day. -#}
+{% macro day_of_year(date) -%}
+month({{ date }}) * 100
+        + CASE WHEN month({{ date }}) = 2 AND day({{ date }} + INTERVAL 1 DAY) = 1 THEN 29 ELSE day({{ date }}) END
+{%- endmacro %}
+
 {#- Weakest origin as a number, strongest 0. -#}
 {% macro origin_rank(origin) -%}
 CASE {{ origin }} WHEN 'published' THEN 0 WHEN 'open_data' THEN 1 WHEN 'secondary' THEN 2 WHEN 'inferred' THEN 3 ELSE 4 END

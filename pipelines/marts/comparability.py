@@ -88,22 +88,38 @@ def _years_later(day: dt.date, years: int) -> dt.date:
 def extent_changes(directory: Directory) -> list[tuple[str, dt.date]]:
     """(area, day): from that day on the area consists of other parts, though it kept its id.
 
-    A part that existed on both sides of the day has joined or left, or belongs to it with another weight. Parts that
-    begin or end on the day itself (split, merged, renamed ones) leave the extent of the whole as it was.
+    A part that existed on both sides of the day has joined or left, or belongs to it with another weight; a part ended
+    there and none began, or the other way round; or parts were cut anew under several wholes of a level on one day,
+    so that the new ones may lie across. Parts cut anew within one whole leave it as it was.
     """
     parts: dict[str, list[Membership]] = defaultdict(list)
     for membership in directory.closure():
         parts[membership.parent_id].append(membership)
-    found = []
-    for parent_id, members in parts.items():
+    found: set[tuple[str, dt.date]] = set()
+    recut: dict[tuple[str, dt.date], list[str]] = defaultdict(list)
+    for whole, members in parts.items():
         days = {m.valid_from for m in members if m.valid_from} | {m.valid_to + ONE_DAY for m in members if m.valid_to}
-        for day in sorted(days):
-            before, after = _weights(members, day - ONE_DAY), _weights(members, day)
-            moved = [area for area in before.keys() | after.keys() if before.get(area) != after.get(area)]
-            lasting = [directory.areas[a] for a in moved if a in directory.areas]
-            if any(area.valid_on(day) and area.valid_on(day - ONE_DAY) for area in lasting):
-                found.append((parent_id, day))
+        for day in days:
+            change = _change(directory, members, day)
+            if change == "moved":
+                found.add((whole, day))
+            elif change == "recut" and whole in directory.areas:
+                recut[directory.areas[whole].level, day].append(whole)
+    found |= {(whole, day) for (_, day), wholes in recut.items() if len(wholes) > 1 for whole in wholes}
     return sorted(found)
+
+
+def _change(directory: Directory, members: list[Membership], day: dt.date) -> str:
+    """What happened to the parts of an area on a day: "" nothing, "moved" its extent changed, "recut" perhaps not."""
+    before, after = _weights(members, day - ONE_DAY), _weights(members, day)
+    changed = [area for area in before.keys() | after.keys() if before.get(area) != after.get(area)]
+    known = [directory.areas[area] for area in changed if area in directory.areas]
+    if any(area.valid_on(day) and area.valid_on(day - ONE_DAY) for area in known):
+        return "moved"
+    lost, gained = before.keys() - after.keys(), after.keys() - before.keys()
+    if not lost and not gained:
+        return ""
+    return "recut" if lost and gained else "moved"
 
 
 def _weights(members: list[Membership], day: dt.date) -> dict[str, float]:

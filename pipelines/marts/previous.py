@@ -46,6 +46,8 @@ _SCHEMAS = {
             ("period", _TEXT),
             ("previous_release_id", _TEXT),
             ("value_before", _NUMBER),
+            ("numerator_before", _NUMBER),
+            ("denominator_before", _NUMBER),
             ("value_now", _NUMBER),
             ("difference", _NUMBER),
             ("cause", _TEXT),

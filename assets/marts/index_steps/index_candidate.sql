@@ -38,14 +38,15 @@ areas AS (
 
 sizes AS (
     SELECT
-        c.index_id, c.of_year, c.area_id, o.value, o.origin, o.data_as_of, o.delivery_ids,
+        c.index_id, c.of_year, c.area_id, o.value, o.is_suppressed, o.origin, o.data_as_of, o.delivery_ids,
         row_number() OVER (
-            PARTITION BY c.index_id, c.of_year, c.area_id ORDER BY o.reference_date DESC, o.period_type
+            PARTITION BY c.index_id, c.of_year, c.area_id
+            ORDER BY o.value IS NULL, o.reference_date DESC, o.period_type
         ) AS position
     FROM areas AS c
     JOIN observation AS o
         ON o.measure_id = c.minimum_measure AND o.category = c.minimum_category AND o.area_id = c.area_id
-        AND year(o.reference_date) = c.of_year AND o.value IS NOT NULL
+        AND year(o.reference_date) = c.of_year
     WHERE c.of_universe_level
 )
 
@@ -54,7 +55,9 @@ SELECT
     CASE
         WHEN NOT c.of_universe_level THEN NULL
         WHEN c.excluded THEN 'excluded'
-        WHEN c.minimum_value IS NOT NULL AND coalesce(s.value < c.minimum_value, TRUE) THEN 'below_minimum'
+        WHEN s.value < c.minimum_value THEN 'below_minimum'
+        WHEN c.minimum_value IS NOT NULL AND s.value IS NULL AND s.is_suppressed THEN 'confidential'
+        WHEN c.minimum_value IS NOT NULL AND s.value IS NULL THEN 'missing_indicator'
     END AS refusal,
     CASE WHEN s.area_id IS NOT NULL THEN {{ m.origin_rank('s.origin') }} END AS origin_rank,
     s.data_as_of, s.delivery_ids

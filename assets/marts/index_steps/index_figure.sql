@@ -33,11 +33,7 @@ WITH joined AS (
         {{ gap('e') }} AS earlier_gap,
         d.value AS delivered_change,
         {{ gap('d') }} AS delivered_gap,
-        -- Comparable: same day of the year, same kind of period, no declared break in between.
-        coalesce(
-            month(vt.reference_date) = month(et.reference_date) AND day(vt.reference_date) = day(et.reference_date)
-            AND vt.period_type = et.period_type AND v.segment = e.segment, FALSE
-        ) AS comparable,
+        coalesce(v.segment = e.segment, FALSE) AS comparable,  -- no declared break in between
         greatest({{ rank('v') }}, {{ rank('e') }}, {{ rank('d') }}) AS change_origin_rank,
         greatest(v.data_as_of, e.data_as_of, d.data_as_of) AS change_data_as_of,
         concat_ws(';', v.delivery_ids, e.delivery_ids, d.delivery_ids) AS change_delivery_ids
@@ -51,12 +47,10 @@ WITH joined AS (
     LEFT JOIN indicator_value AS v
         ON v.indicator_id = vt.figure_id AND v.area_id = c.area_id AND v.period_type = vt.period_type
         AND v.reference_date = vt.reference_date
-    LEFT JOIN index_day AS et
-        ON et.index_id = c.index_id AND et.indicator_id = k.indicator_id AND et.role = 'status'
-        AND k.change_indicator_id IS NULL AND et.of_year = c.of_year - x.dynamics_years
     LEFT JOIN indicator_value AS e
-        ON e.indicator_id = et.figure_id AND e.area_id = c.area_id AND e.period_type = et.period_type
-        AND e.reference_date = et.reference_date
+        ON e.indicator_id = vt.figure_id AND e.area_id = c.area_id AND e.period_type = vt.period_type
+        AND k.change_indicator_id IS NULL AND year(e.reference_date) = c.of_year - x.dynamics_years
+        AND {{ m.day_of_year("e.reference_date") }} = {{ m.day_of_year("vt.reference_date") }}
     LEFT JOIN index_day AS dt
         ON dt.index_id = c.index_id AND dt.indicator_id = k.indicator_id AND dt.role = 'change'
         AND dt.of_year = c.of_year

@@ -1,10 +1,14 @@
+{% import "macros.sql" as m %}
 {#- Sum over pairs of points: no difference of large numbers, so weights may be of any size, and equal values give 0. -#}
 {%- macro pairs(points, expression) -%}
-({% for i in points %}{% for j in points if j > i %}{{ " + " if not (loop.first and i == points[0]) }}w{{ i }} * w{{ j }} * {{ expression | replace("#", j ~ " - y" ~ i) | replace("@", j - i) }}{% endfor %}{% endfor %})
+({% for i in points %}{% for j in points if j > i %}{{ " + " if not (loop.first and i == points[0]) }}w{{ i }} * w{{ j }} * {{ expression | replace("#", j ~ " - y" ~ i) | replace("@", j - i) | replace("$", "y" ~ j) | replace("!", "y" ~ i) }}{% endfor %}{% endfor %})
 {%- endmacro -%}
-{#- Slope of y over t = 1..5 with weights w, times a positive number; of all five points, or of all but one. -#}
 {%- macro slope(points) -%}
 {{ pairs(points, "@.0e0 * (y#)") }}
+{%- endmacro -%}
+{#- Direction of the line through y over t = 1..5 with weights w, through all points or all but one: from -1 to 1, rounded. -#}
+{%- macro direction(points) -%}
+coalesce(round({{ slope(points) }} / nullif({{ pairs(points, "@.0e0 * (abs($) + abs(!))") }}, 0.0e0), 9), 0.0e0)
 {%- endmacro -%}
 {%- set all_points = [1, 2, 3, 4, 5] -%}
 {%- macro sum(expression) -%}
@@ -15,7 +19,7 @@ WITH series AS (
     SELECT
         f.indicator_id, f.area_id, f.period_type, f.reference_date, i.polarity, i.unit, i.interval_method,
         i.pooled_periods, f.figure, f.numerator, f.denominator, f.value, f.method, s.segment, c.low_95, c.high_95,
-        month(f.reference_date) AS month_of_year, day(f.reference_date) AS day_of_month
+        {{ m.day_of_year("f.reference_date") }} AS day_of_year
     FROM indicator_figure AS f
     JOIN indicator AS i ON i.indicator_id = f.indicator_id
     JOIN indicator_segment AS s
@@ -31,7 +35,7 @@ points AS (
     SELECT
         indicator_id, area_id, period_type, reference_date, polarity, unit, interval_method, pooled_periods, figure, segment
         {%- for p in all_points %}
-        {%- set over = "OVER (PARTITION BY indicator_id, area_id, period_type, month_of_year, day_of_month ORDER BY reference_date)" %}
+        {%- set over = "OVER (PARTITION BY indicator_id, area_id, period_type, day_of_year ORDER BY reference_date)" %}
         {%- for column, short in [("reference_date", "d"), ("segment", "s"), ("numerator", "x"), ("denominator", "n"), ("value", "v"), ("low_95", "low"), ("high_95", "high"), ("method", "m")] %},
         lag({{ column }}, {{ 5 - p }}) {{ over }} AS {{ short }}{{ p }}
         {%- endfor %}
@@ -92,9 +96,9 @@ computed AS (
                     0.0e0
                 )
         END AS chi2,
-        {{ slope(all_points) }} AS slope0
+        {{ direction(all_points) }} AS slope0
         {%- for left_out in all_points %},
-        {{ slope(all_points | reject("equalto", left_out) | list) }} AS slope{{ left_out }}
+        {{ direction(all_points | reject("equalto", left_out) | list) }} AS slope{{ left_out }}
         {%- endfor %}
     FROM prepared
 ),
@@ -104,7 +108,7 @@ decided AS (
     SELECT
         indicator_id, area_id, period_type, reference_date, polarity, chi2,
         CASE
-            WHEN coalesce(chi2, 0.0e0) <= 9.54953570608324e0 THEN 0
+            WHEN coalesce(round(chi2, 9), 0.0e0) <= 9.549535706e0 THEN 0
             WHEN {% for k in [0, 1, 2, 3, 4, 5] %}{{ " AND " if not loop.first }}slope{{ k }} > 0{% endfor %} THEN 1
             WHEN {% for k in [0, 1, 2, 3, 4, 5] %}{{ " AND " if not loop.first }}slope{{ k }} < 0{% endfor %} THEN -1
             ELSE 0

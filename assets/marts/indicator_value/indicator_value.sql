@@ -6,7 +6,7 @@ WITH figure AS (
         f.value, f.obs_status, f.conf_status, f.is_suppressed, f.suppression_reason, f.origin, f.method, f.data_as_of,
         f.delivery_ids, f.figure, i.unit, i.factor, i.polarity, i.interval_method, i.comparison_method, i.pooled_periods,
         s.segment, c.low_95, c.high_95, c.low_998, c.high_998, {{ m.origin_rank("f.origin") }} AS origin_rank,
-        year(f.reference_date) AS year_of, month(f.reference_date) AS month_of_year, day(f.reference_date) AS day_of_month
+        year(f.reference_date) AS year_of, {{ m.day_of_year("f.reference_date") }} AS day_of_year
     FROM indicator_figure AS f
     JOIN indicator AS i ON i.indicator_id = f.indicator_id
     JOIN indicator_segment AS s
@@ -42,7 +42,7 @@ grouped AS (
         max(round(value, 9)) {{ group }} > min(round(value, 9)) {{ group }} AS spread,
         max(abs(value)) {{ group }} AS largest,
         max(origin_rank) OVER (
-            PARTITION BY indicator_id, area_id, period_type, month_of_year, day_of_month ORDER BY reference_date
+            PARTITION BY indicator_id, area_id, period_type, day_of_year ORDER BY reference_date
             ROWS BETWEEN 4 PRECEDING AND CURRENT ROW
         ) AS series_origin
     FROM figure
@@ -94,7 +94,7 @@ joined AS (
         AND r.reference_date = b.reference_date
     LEFT JOIN figure AS e
         ON e.indicator_id = f.indicator_id AND e.area_id = f.area_id AND e.period_type = f.period_type
-        AND e.year_of = f.year_of - 1 AND e.month_of_year = f.month_of_year AND e.day_of_month = f.day_of_month
+        AND e.year_of = f.year_of - 1 AND e.day_of_year = f.day_of_year
 ),
 
 judged AS (
@@ -131,7 +131,7 @@ SELECT
     indicator_id, area_id, period_type, reference_date, area_level, period, numerator, denominator, value,
     low_95 AS ci_low, high_95 AS ci_high, low_998 AS ci_low_998, high_998 AS ci_high_998,
     benchmark_id, benchmark_value,
-    CASE WHEN area_id <> benchmark_id THEN value - benchmark_value END AS difference,
+    CASE WHEN unit <> 'persons' AND area_id <> benchmark_id THEN value - benchmark_value END AS difference,
     CASE
         WHEN not_compared_reason IS NOT NULL THEN 'not_compared'
         WHEN outside_95 = 0 THEN 'similar'
