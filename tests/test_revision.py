@@ -249,6 +249,28 @@ def test_figure_withheld_before_or_now_is_no_revision_and_its_value_is_nowhere(f
 # ---------------------------------------------------------------- later releases
 
 
+def test_small_count_shown_under_other_rules_is_not_told_again(tmp_path: Path) -> None:
+    """District 2 had two women, shown while the office's figures were public elsewhere; now they are not, and 20."""
+    root = town(tmp_path / "Stadt")
+    documents = topic(list(LEVELS), {})
+    documents[0]["attributes"] |= {"publication": "public_elsewhere", "address": "https://example.org/hilfen"}
+    share = {"numerator": {"measure": "hilfen", "category": "weiblich"}, "denominator": {"measure": "einwohner"}}
+    documents.append(indicator("frauenanteil", "percent", levels=dict.fromkeys(LEVELS, "counts"), **share))
+    write_topic(root, documents)
+    deliver(root, women=changed(WOMEN, d2=2))
+    first = release_of(run_night(root, NOW))
+    assert figures(first)["frauenanteil", district(2)] == 100 * 2 / 4000
+    documents[0]["attributes"]["publication"] = "internal"
+    del documents[0]["attributes"]["address"]
+    write_topic(root, documents)
+    persons_helped(root, changed(WOMEN, d2=20, d5=40), MEN)
+    second = release_of(run_night(root, NOW + DAY))
+    rows = told(second)
+    assert ("frauenanteil", district(5)) in rows
+    assert ("frauenanteil", district(2)) not in rows
+    assert figures(second)["frauenanteil", district(2)] == 100 * 20 / 4000
+
+
 def test_revisions_stay_while_their_figure_is_shown(folder: Path) -> None:
     _, second = two(folder)
     persons_helped(folder, changed(WOMEN, d5=32, d6=15), changed(MEN, d6=17))
