@@ -383,19 +383,21 @@ COLUMNS = "indicator_id, area_id, period_type, reference_date"
 FORGED = {
     district(5): "UPDATE mart.revision SET value_before = 100 * 3 / 5000.0 WHERE area_id = ",
     planning_area(2): "UPDATE mart.revision SET value_now = value_now + 0.02 WHERE area_id = ",
+    CITY: "UPDATE mart.revision SET numerator_before = 3 WHERE area_id = ",
     # a figure that did not change
     district(
         1
     ): f"INSERT INTO mart.revision SELECT {COLUMNS}, m.release_id, area_level, period, m.previous_release_id, "
-    "0.3, value, value - 0.3, 'delivery' FROM mart.indicator_value, meta.release AS m WHERE area_id = ",
+    "0.3, NULL, NULL, value, value - 0.3, 'delivery' FROM mart.indicator_value, meta.release AS m WHERE area_id = ",
     # an even earlier release
     district(6): f"INSERT INTO mart.revision SELECT {COLUMNS}, '20200101T000000Z-0000', area_level, period, "
-    "'20190101T000000Z-0000', 0.3, value, value - 0.3, 'rule' FROM mart.indicator_value WHERE area_id = ",
+    "'20190101T000000Z-0000', 0.3, NULL, NULL, value, value - 0.3, 'rule' FROM mart.indicator_value WHERE area_id = ",
     # a figure that is withheld
     district(
         2
     ): f"INSERT INTO mart.revision SELECT {COLUMNS}, m.release_id, area_level, period, m.previous_release_id, "
-    "100 / 4100.0, 1, 1, 'delivery' FROM mart.indicator_value, meta.release AS m WHERE value IS NULL AND area_id = ",
+    "100 / 4100.0, 1, 4100, 1, 1, 'delivery' "
+    "FROM mart.indicator_value, meta.release AS m WHERE value IS NULL AND area_id = ",
 }
 
 
@@ -406,7 +408,10 @@ def test_forged_revisions_are_found(copy: tuple[Path, Path, Models]) -> None:
     for known in (models, None):
         leaks = [leak for leak in audit_release(second, known).leaks if leak.kind == "nicht_ableitbar"]
         found = {
-            area for leak in leaks for area in FORGED if leak.where.startswith("mart.revision, ") and area in leak.where
+            area
+            for leak in leaks
+            for area in FORGED
+            if leak.where.startswith("mart.revision, ") and area in leak.where.split(", ")
         }
         assert found == set(FORGED)
 
@@ -453,7 +458,11 @@ def test_revisions_cannot_be_checked_without_the_release_before(
     first, second, models = copy
     harm(first)
     for known in (models, None):
-        (leak,) = audit_release(second, known).leaks
+        leaks = audit_release(second, known).leaks
+        if known is None and not first.exists():
+            assert leaks == []  # a copy by itself is attacked by what it says
+            continue
+        (leak,) = leaks
         assert (leak.kind, leak.where) == ("widerspruch", "mart.revision")
         assert f"der Ordner {first.name} {words}" in leak.what
 

@@ -118,7 +118,7 @@ def audit_release(
         lambda: check_keys(folder, models),
         lambda: check_containers(folder),
         lambda: check_tokens(folder, models),
-        lambda: check_revisions(folder, public),
+        lambda: check_revisions(folder, public, must=models is not None),
         lambda: check_reproduction(database, public, models) if models is not None else [],
         lambda: check_package(folder, models) if models is not None else [],
         lambda: check_rewritten(folder, models) if models is not None else [],
