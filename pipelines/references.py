@@ -254,12 +254,30 @@ class References:
             self.problems.append(Problem(parsed.file, parsed.line("denominator"), text))
 
     def _benchmark(self, parsed: Parsed, indicator: Indicator) -> None:
-        """Area or level with which an indicator's values are compared."""
+        """Area or level with which an indicator's values are compared: it exists and has figures of the indicator."""
         area, level = indicator.comparison.area, indicator.comparison.level
-        if area is not None and area not in self.project.directory.areas:
-            self._unknown(parsed, ("comparison", "area"), "area_id", area, self.project.directory.areas)
+        areas = self.project.directory.areas
+        if area is not None and area not in areas:
+            self._unknown(parsed, ("comparison", "area"), "area_id", area, areas)
+        elif area is not None:
+            self._has_figures(parsed, indicator, "area", areas[area].level)
         if level is not None and level not in self.levels:
             self._unknown(parsed, ("comparison", "level"), "Gebietsebene", level, self.levels)
+        elif level is not None:
+            self._has_figures(parsed, indicator, "level", level)
+
+    def _has_figures(self, parsed: Parsed, indicator: Indicator, key: str, level: str) -> None:
+        """Without figures on the benchmark's level nothing would ever be compared."""
+        if level in indicator.levels:
+            return
+        where, other = f"auf der Ebene {level}", "eine der Ebenen"
+        if key == "area":
+            where, other = f"{indicator.comparison.area} liegt {where}; dort", "ein Gebiet der Ebenen"
+        text = (
+            f"{where} hat der Indikator {indicator.id} keine Zahlen, verglichen würde nichts; "
+            f"entweder {level} unter levels aufnehmen oder {other} {', '.join(indicator.levels)} nennen"
+        )
+        self.problems.append(Problem(parsed.file, parsed.line("comparison", key), text))
 
     def _index(self, parsed: Parsed, index: CompositeIndex) -> None:
         """Indicators, areas and levels of a composite index."""

@@ -41,9 +41,9 @@ class Misfit(ValueError):
 
 
 class Strict(BaseModel):
-    """Base of every document: unknown keys are errors, instances do not change."""
+    """Base of every document: unknown keys are errors, numbers are finite, instances do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -31,13 +32,16 @@ _EXPECTED = {
     "list_type": "eine Liste, z. B. [a, b]",
     "bool_type": "true oder false",
     "bool_parsing": "true oder false",
-    "greater_than_equal": "mindestens {ge}",
-    "less_than_equal": "höchstens {le}",
+    "greater_than": "eine Zahl größer als {gt:g}",
+    "greater_than_equal": "eine Zahl von mindestens {ge:g}",
+    "less_than": "eine Zahl kleiner als {lt:g}",
+    "less_than_equal": "eine Zahl von höchstens {le:g}",
+    "finite_number": "eine endliche Zahl",
     "string_too_short": "mindestens {min_length} Zeichen",
     "string_too_long": "höchstens {max_length} Zeichen",
     "too_short": "mindestens {min_length} Eintrag",
 }
-_EXPECTED_OF = {"int": "eine ganze Zahl", "float": "eine Zahl", "finite": "eine Zahl", "date": "ein Tag (JJJJ-MM-TT)"}
+_EXPECTED_OF = {"int": "eine ganze Zahl", "float": "eine Zahl", "date": "ein Tag (JJJJ-MM-TT)"}
 _WHOLE_NUMBER = "tag:yaml.org,2002:int"
 _WRONG_KIND = ("model_type", "list_type", "dict_type")
 
@@ -304,7 +308,10 @@ def _sentence(detail: typing.Any, path: Path) -> str:
 
 
 def _shown(value: object) -> str:
+    """A value as it would be written in YAML, shortened."""
     text = value if isinstance(value, str) else repr(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        text = text.replace("inf", ".inf").replace("nan", ".nan")
     return f"»{text[:60]}…«" if len(text) > 60 else f"»{text}«"
 
 

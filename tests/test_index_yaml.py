@@ -165,6 +165,35 @@ def test_minimum_must_exist_where_areas_are_compared(indexed: Path) -> None:
     assert any("arbeitslose gibt es nicht auf der Ebene bezirk" in p.message for p in problems_of(indexed))
 
 
+FINITE = "erwartet wird eine endliche Zahl, gelesen: "
+NUMBERS = [
+    ("weight: 2", "weight: .inf", "indicators.0.weight", f"{FINITE}».inf«"),
+    ("weight: 2", "weight: .nan", "indicators.0.weight", f"{FINITE}».nan«"),
+    ("weight: 2", "weight: 1.0e+400", "indicators.0.weight", f"{FINITE}».inf«"),
+    ("weight: 2", "weight: 0", "indicators.0.weight", "erwartet wird eine Zahl größer als 0, gelesen: »0«"),
+    ("weight: 2", "weight: -1", "indicators.0.weight", "erwartet wird eine Zahl größer als 0, gelesen: »-1«"),
+    ("weight: 2", "weight: viel", "indicators.0.weight", "erwartet wird eine Zahl, gelesen: »viel«"),
+    ("at_least: 300", "at_least: .inf", "universe.minimum.at_least", f"{FINITE}».inf«"),
+    ("at_least: 300", "at_least: -3", "universe.minimum.at_least", "eine Zahl größer als 0, gelesen: »-3«"),
+    ("hoch}, below: -1", "hoch}, below: -.inf", "classes.0.below", f"{FINITE}»-.inf«"),
+    ("mittel}, up_to: 1}", "mittel}, up_to: .nan}", "classes.1.up_to", f"{FINITE}».nan«"),
+    ("positiv}, below: -1", "positiv}, below: .inf", "dynamics.classes.0.below", f"{FINITE}».inf«"),
+    ("years: 2", "years: 0", "dynamics.years", "eine Zahl von mindestens 1, gelesen: »0«"),
+    ("years: 2", "years: 21", "dynamics.years", "eine Zahl von höchstens 20, gelesen: »21«"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "key", "words"), NUMBERS, ids=[n[1] for n in NUMBERS])
+def test_impossible_number_is_told_with_its_line(indexed: Path, old: str, new: str, key: str, words: str) -> None:
+    text = YAML.replace(old, new, 1)
+    assert text != YAML
+    (indexed / INDEX).write_text(text, encoding="utf-8")
+    (problem,) = problems_of(indexed)
+    assert (problem.file, problem.line) == (INDEX, line_of(text, new))
+    assert problem.message.startswith(f"»{key}«: ")
+    assert words in problem.message
+
+
 COMPARISONS = [
     ({"area": "99999000-BZ-9"}, "»99999000-BZ-9« gibt es nicht; meinten Sie »99999000-BZ-"),
     ({"level": "stadd"}, "»stadd« gibt es nicht; meinten Sie »stadt«"),
@@ -178,6 +207,33 @@ def test_benchmark_of_an_indicator_exists(project: Path, comparison: dict[str, s
     text = (project / TOPIC).read_text(encoding="utf-8")
     assert words in problem.message
     assert (problem.file, problem.line) == (TOPIC, line_of(text, next(iter(comparison.values()))))
+
+
+NO_FIGURES = "hat der Indikator arbeitslosenanteil keine Zahlen, verglichen würde nichts; entweder stadt unter levels"
+WITHOUT_FIGURES = [
+    ({"level": "stadt"}, f"auf der Ebene stadt {NO_FIGURES} aufnehmen oder eine der Ebenen bezirk nennen"),
+    (
+        {"area": CITY},
+        f"{CITY} liegt auf der Ebene stadt; dort {NO_FIGURES} aufnehmen oder ein Gebiet der Ebenen bezirk nennen",
+    ),
+]
+
+
+@pytest.mark.parametrize(("comparison", "words"), WITHOUT_FIGURES)
+def test_benchmark_has_figures_of_the_indicator(project: Path, comparison: dict[str, str], words: str) -> None:
+    only_districts = {"levels": {"bezirk": "counts"}, "comparison": comparison}
+    edit(project, lambda indicator: indicator.update(only_districts), document="Indicator")
+    (problem,) = problems_of(project)
+    text = (project / TOPIC).read_text(encoding="utf-8")
+    line = line_of(text, "comparison:") + 1
+    assert (problem.file, problem.line, problem.message) == (TOPIC, line, words)
+
+
+@pytest.mark.parametrize("comparison", [{"level": "bezirk"}, {"area": f"{CITY}-BZ-1"}, {}])
+def test_benchmark_with_figures_is_no_mistake(project: Path, comparison: dict[str, str]) -> None:
+    only_districts = {"levels": {"bezirk": "counts"}, "comparison": comparison}
+    edit(project, lambda indicator: indicator.update(only_districts), document="Indicator")
+    assert load_project(project).indicators["arbeitslosenanteil"].comparison.level == comparison.get("level")
 
 
 def test_catalogue_lists_indexes(indexed: Path, project: Path) -> None:

@@ -7,6 +7,7 @@ small and excluded areas, a break, a missing year. Kiel's data serve the simulat
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import math
 import shutil
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from pipelines import lock
 from pipelines.init import create_project
 from pipelines.night import Night
 from tests.conftest import ROOT, Quiet
+from tests.reference import projects
+from tests.test_comparability import Cell, Member, Place, hand_documents, hand_marts, write_hand_project
 from tests.test_history import NOW, edit, put
 from tests.test_marts import indicator, measure, source, text
 
@@ -615,10 +618,11 @@ def test_last_day_of_the_year_counts_and_is_the_same_for_all(con: duckdb.DuckDBP
 
 
 def test_figures_of_different_days_are_no_change(con: duckdb.DuckDBPyConnection) -> None:
+    """The figure of the end of 2021 has none of the end of 2019 before it, only one of June."""
     reasons = {year: {r["dynamics_reason"] for r in published(con, "dated", year).values()} for year in (2020, 2021)}
     assert reasons == {
         2020: {None, "below_minimum"},
-        2021: {"series_break", "below_minimum", "missing_indicator"},
+        2021: {"below_minimum", "missing_indicator"},
     }
 
 
@@ -684,7 +688,12 @@ def normal(x: float) -> float:
 
 
 def matrix_certainty(
-    values: np.ndarray, own: np.ndarray, spread: np.ndarray, own_spread: np.ndarray, cross: np.ndarray
+    values: np.ndarray,
+    own: np.ndarray,
+    spread: np.ndarray,
+    own_spread: np.ndarray,
+    cross: np.ndarray,
+    weights: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of the index of `own` areas, by the full matrix of derivatives instead of moments.
 
@@ -692,8 +701,9 @@ def matrix_certainty(
         values, spread: shares of the universe (areas, indicators) and their binomial variances.
         own, own_spread: the same of the areas asked for.
         cross: covariance of each asked area's share with each of the universe (own areas, areas, indicators).
+        weights: of the indicators, those of the town by default.
     """
-    n, weights = len(values), np.array(list(WEIGHTS.values()))
+    n, weights = len(values), np.array(list(WEIGHTS.values())) if weights is None else weights
     sd = np.sqrt(values.var(axis=0) + spread.mean(axis=0) * (1 - 1 / n))  # chance widens the spread
     z, z_own = (values - values.mean(axis=0)) / sd, (own - values.mean(axis=0)) / sd
     noise = weights**2 * spread.mean(axis=0) * (1 - 1 / n) / sd**2
@@ -863,3 +873,254 @@ def test_kiels_index_is_plausible(kiel: duckdb.DuckDBPyConnection) -> None:
         blocked = {row["dynamics_reason"] for row in rows.values()}
         assert ("series_break" in blocked) == (year in (2019, 2020))  # population counted otherwise from 2019 on
         assert all(row["reference_date"] == dt.date(year, 12, 31) for row in rows.values())
+
+
+# ---------------------------------------------------------------- written by hand: days, ends, minimum
+
+DISTRICTS = [f"A{n:02d}" for n in range(1, 17)]
+ENDED, SUCCESSOR, MOVED = "A17", "A17@2021", "A16"
+"""An area that ends in the middle of 2021, the one after it, and one that goes from P1 to P2 with the year 2020."""
+HALF_YEARS = [dt.date(y, m, d) for y in range(2017, 2022) for m, d in ((6, 30), (12, 31)) if (y, m) != (2021, 12)]
+JUNES = [dt.date(y, 6, 30) for y in range(2018, 2023)]
+STRAGGLERS = {dt.date(2018, 9, 30): 1, dt.date(2019, 9, 30): 7, dt.date(2020, 9, 30): 8, dt.date(2021, 9, 30): 9}
+"""Areas that have a value on a later day; in June it is all 16."""
+EMPTY_LATE = dt.date(2022, 9, 30)
+"""A later day on which all areas have a figure, but most of them are withheld."""
+FEBRUARIES = [dt.date(2018, 2, 28), dt.date(2020, 2, 29), dt.date(2022, 2, 28)]
+SIZES = {"A01": (None, True), "A02": None, "A03": (None, False), "A04": (299.0, False), "A05": (None, True)}
+"""Withheld, no row, no value, too small, excluded as well; all others have enough."""
+
+NARROW = [-0.35, -0.25, -0.15, -0.05, 0.05, 0.15, 0.25, 0.35]
+"""Limits of classes so narrow that sums of several areas do not lie in one for certain."""
+LAST = {"id": "k8", "title": text("k8")}
+
+
+def half_year_counts() -> dict[tuple[str, dt.date], tuple[int, int]]:
+    """(area, day) -> cases and base; P1 and P2 are the sums over the areas which they have on that day."""
+    rng = np.random.default_rng(30062021)
+    found: dict[tuple[str, dt.date], tuple[int, int]] = {}
+    for area in [*DISTRICTS, ENDED]:
+        burden = rng.uniform(0.05, 0.35)
+        for day in HALF_YEARS:
+            n = int(rng.integers(1000, 1500) if area == MOVED else rng.integers(100, 400))
+            found[area, day] = (int(rng.binomial(n, np.clip(burden + rng.normal(0, 0.03), 0.01, 0.9))), n)
+    for day in HALF_YEARS:
+        for whole in ("P1", "P2"):
+            cells = [found[a, day] for a in parts_of(whole, day)]
+            found[whole, day] = (sum(x for x, _ in cells), sum(n for _, n in cells))
+    return found
+
+
+def parts_of(whole: str, day: dt.date) -> list[str]:
+    first = [*DISTRICTS[:7], *([MOVED] if day.year < 2020 else [])]
+    everything = [*DISTRICTS, *([ENDED] if day <= dt.date(2021, 6, 30) else [])]
+    return first if whole == "P1" else [a for a in everything if a not in first]
+
+
+HALF = half_year_counts()
+
+
+def february(position: int, day: dt.date) -> int:
+    return 300 + (position * 37 + day.year * position * position) % 211
+
+
+def hand_cells() -> Iterator[Cell]:
+    for (area, day), (x, n) in HALF.items():
+        level = "par" if area.startswith("P") else "la"
+        yield from (Cell("xh", area, level, day, x), Cell("nh", area, level, day, n))
+    for position, area in enumerate(DISTRICTS):
+        late = [(day, position < areas) for day, areas in STRAGGLERS.items()] + [(EMPTY_LATE, True)]
+        for day in [*JUNES, *[day for day, there in late if there]]:
+            hidden = day == EMPTY_LATE and position >= 7
+            count = None if hidden else 100 + 10 * position
+            yield Cell("xs", area, "la", day, count, is_suppressed=hidden)
+            yield Cell("ns", area, "la", day, 1000)
+        for day in FEBRUARIES:
+            yield Cell("xf", area, "la", day, 10 * february(position, day))
+            yield Cell("nf", area, "la", day, 10000)
+        size = SIZES.get(area, (300.0, False))
+        if size is not None:
+            yield Cell("einw", area, "la", HALF_YEARS[-1], size[0], is_suppressed=size[1])
+
+
+def hand_indexes() -> list[dict[str, Any]]:
+    minimum = {"measure": "einw", "at_least": 300}
+    excluded = [{"area": "A05", "reason": "Hafen"}]
+    one = {"levels": ["la"], "universe": {"level": "la"}, "dynamics": None}
+    return [
+        index_document(
+            "halb",
+            "la",
+            indicators=weighted(h=1),
+            universe={"level": "la"},
+            levels=["la", "par"],
+            classes=[*[{"id": f"k{i}", "title": text(f"k{i}"), "below": x} for i, x in enumerate(NARROW)], LAST],
+        ),
+        index_document("februar", "la", **{k: v for k, v in one.items() if k != "dynamics"}, indicators=weighted(f=1)),
+        index_document("nachzuegler", "la", **one | {"indicators": weighted(s=1)}),
+        index_document(
+            "groesse",
+            "la",
+            **one | {"indicators": weighted(h=1), "universe": {"level": "la", "minimum": minimum, "exclude": excluded}},
+        ),
+    ]
+
+
+@pytest.fixture(scope="module")
+def hand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+    folder = tmp_path_factory.mktemp("index_von_hand") / "stadt"
+    first, last = dt.date(2019, 12, 31).isoformat(), dt.date(2020, 1, 1).isoformat()
+    places = [
+        *[Place(p, "par") for p in ("P1", "P2")],
+        *[Place(a, "la") for a in DISTRICTS],
+        Place(ENDED, "la", "", "2021-06-30"),
+        Place(SUCCESSOR, "la", "2021-07-01", ""),
+    ]
+    members = [
+        *[Member(p, CITY) for p in ("P1", "P2")],
+        *[Member(a, "P1" if a in DISTRICTS[:7] else "P2") for a in DISTRICTS if a != MOVED],
+        Member(MOVED, "P1", "", first),
+        Member(MOVED, "P2", last, ""),
+        Member(ENDED, "P2", "", "2021-06-30"),
+        Member(SUCCESSOR, "P2", "2021-07-01", ""),
+    ]
+    levels = ["la", "par", "stadt"]
+    documents = hand_documents(levels, ["xh", "nh", "xs", "ns", "xf", "nf", "einw"])
+    documents += [projects.ratio(name, "percent", f"x{name}", f"n{name}", levels) for name in ("h", "s", "f")]
+    write_hand_project(folder, places, members, [*documents, *hand_indexes()])
+    with duckdb.connect(str(hand_marts(folder, hand_cells())), read_only=True) as connection:
+        yield connection
+
+
+def rates(areas: list[str], day: dt.date) -> np.ndarray:
+    return np.array([[100 * HALF[a, day][0] / HALF[a, day][1]] for a in areas])
+
+
+def figure_days(con: duckdb.DuckDBPyConnection, index: str) -> list[tuple[int, dt.date]]:
+    return con.execute(
+        "SELECT DISTINCT year(reference_date), indicator_reference_date FROM mart.social_index_part "
+        "WHERE index_id = ? ORDER BY ALL",
+        [index],
+    ).fetchall()
+
+
+@pytest.mark.parametrize(("year", "last"), [(2019, (12, 31)), (2020, (12, 31)), (2021, (6, 30))])
+def test_half_yearly_figures_are_compared_with_the_same_day(
+    hand: duckdb.DuckDBPyConnection, year: int, last: tuple[int, int]
+) -> None:
+    """The last figure of 2021 is that of June: its change is the one since June 2019, not since the end of 2019."""
+    areas = [*DISTRICTS, *([ENDED] if year < 2021 else [])]
+    day, before = dt.date(year, *last), dt.date(year - 2, *last)
+    assert (year, day) in figure_days(hand, "halb")
+    status = standard(rates(areas, day))[:, 0]
+    dynamics = standard(rates(areas, day) - rates(areas, before))[:, 0]
+    rows = published(hand, "halb", year)
+    for position, area in enumerate(areas):
+        assert rows[area]["status_index"] == pytest.approx(status[position], abs=1e-9)
+        assert rows[area]["dynamics_index"] == pytest.approx(dynamics[position], abs=1e-9)
+        assert rows[area]["dynamics_class"] == cut(dynamics[position], CHANGES, CHANGE_NAMES)
+        assert (rows[area]["reason"], rows[area]["dynamics_reason"]) == (None, None)
+    for whole in ("P1", "P2"):  # one area went from one to the other with the year 2020
+        assert rows[whole]["status_class"] is not None
+        assert rows[whole]["dynamics_reason"] == (None if year < 2020 else "series_break")
+
+
+def test_the_last_day_of_february_is_one_day(hand: duckdb.DuckDBPyConnection) -> None:
+    assert figure_days(hand, "februar") == [(day.year, day) for day in FEBRUARIES]
+    for before, day in itertools.pairwise(FEBRUARIES):
+        expected = standard(np.array([[february(n, day) - february(n, before)] for n in range(16)]))[:, 0]
+        rows = published(hand, "februar", day.year)
+        assert {row["dynamics_reason"] for row in rows.values()} <= {None, "missing_indicator"}
+        assert [rows[a]["dynamics_index"] for a in DISTRICTS] == pytest.approx(expected.tolist(), abs=1e-9)
+
+
+def test_an_area_that_has_ended_is_neither_reported_nor_compared_with(hand: duckdb.DuckDBPyConnection) -> None:
+    """It has a figure of June 2021, and its successor has none yet."""
+    assert hand.execute(
+        "SELECT count(*) FROM mart.indicator_value WHERE area_id = ? AND reference_date = '2021-06-30'", [ENDED]
+    ).fetchone() == (1,)
+    for year in (2019, 2020, 2021):
+        rows, ended = published(hand, "halb", year), year == 2021
+        assert {ENDED, SUCCESSOR} & set(rows) == {SUCCESSOR if ended else ENDED}
+        assert {row["universe_n"] for row in rows.values()} == {16 if ended else 17}
+        assert {row["dynamics_universe_n"] for row in rows.values()} == {16 if ended else 17}
+    assert published(hand, "halb", 2021)[SUCCESSOR]["reason"] == "missing_indicator"
+    ((parts,),) = hand.execute(
+        "SELECT count(*) FROM mart.social_index_part WHERE area_id = ? AND year(reference_date) = 2021", [ENDED]
+    ).fetchall()
+    assert parts == 0
+
+
+def certainty_of_wholes(year: int, day: dt.date, parts: dict[str, list[str]]) -> dict[str, float]:
+    """Certainty of the status classes of P1 and P2, if these are the areas of which they consist."""
+    areas = [*DISTRICTS, *([ENDED] if year < 2021 else [])]
+    wholes = list(parts)
+    values, own = rates(areas, day), rates(wholes, day)
+    spread, own_spread = (
+        np.array([[1e4 * HALF[a, day][0] * (HALF[a, day][1] - HALF[a, day][0]) / HALF[a, day][1] ** 3] for a in names])
+        for names in (areas, wholes)
+    )
+    cross = np.zeros((len(wholes), len(areas), 1))
+    for g, whole in enumerate(wholes):
+        for j, area in enumerate(areas):
+            if area in parts[whole]:
+                cross[g, j] = spread[j] * HALF[area, day][1] / HALF[whole, day][1]
+    mean, variance = matrix_certainty(values, own, spread, own_spread, cross, np.ones(1))
+    index = standard(values, own)[:, 0]
+    edges = [-math.inf, *NARROW, math.inf]
+    found = {}
+    for whole, place, centre, sd in zip(
+        wholes, np.searchsorted(edges, index) - 1, mean, np.sqrt(variance), strict=True
+    ):
+        found[whole] = normal((edges[place + 1] - centre) / sd) - normal((edges[place] - centre) / sd)
+    return found
+
+
+@pytest.mark.parametrize("day", [dt.date(2018, 12, 31), dt.date(2020, 12, 31), dt.date(2021, 6, 30)])
+def test_certainty_of_a_whole_rests_on_the_areas_it_has_in_that_year(
+    hand: duckdb.DuckDBPyConnection, day: dt.date
+) -> None:
+    rows = published(hand, "halb", day.year)
+    now = {whole: parts_of(whole, day) for whole in ("P1", "P2")}
+    both = {"P1": sorted({*now["P1"], MOVED}), "P2": sorted({*now["P2"], MOVED})}
+    expected, wrong = (certainty_of_wholes(day.year, day, parts) for parts in (now, both))
+    for whole in now:
+        assert rows[whole]["class_stability"] == pytest.approx(expected[whole], abs=3e-7)
+    loser = "P1" if day.year >= 2020 else "P2"
+    assert abs(expected[loser] - wrong[loser]) > 0.03
+
+
+def test_stragglers_do_not_move_the_day(hand: duckdb.DuckDBPyConnection) -> None:
+    """Half of the 16 areas are enough, fewer are not; areas whose figure is withheld do not count."""
+    days = [
+        dt.date(2018, 6, 30),
+        dt.date(2019, 6, 30),
+        dt.date(2020, 9, 30),
+        dt.date(2021, 9, 30),
+        dt.date(2022, 6, 30),
+    ]
+    assert figure_days(hand, "nachzuegler") == [(day.year, day) for day in days]
+    expected = standard(np.arange(16.0)[:, None])[:, 0]
+    for year in (2018, 2019, 2022):
+        rows = published(hand, "nachzuegler", year)
+        assert [rows[a]["status_index"] for a in DISTRICTS] == pytest.approx(expected.tolist(), abs=1e-9)
+    for year, areas in ((2020, 8), (2021, 9)):
+        rows = published(hand, "nachzuegler", year)
+        reasons = [rows[a]["reason"] for a in DISTRICTS]
+        assert reasons == ["universe_too_small"] * areas + ["missing_indicator"] * (16 - areas)
+
+
+def test_a_minimum_that_is_not_known_is_no_small_area(hand: duckdb.DuckDBPyConnection) -> None:
+    rows = published(hand, "groesse", 2021)
+    reasons = {a: rows[a]["reason"] for a in DISTRICTS if rows[a]["reason"] is not None}
+    assert reasons == {
+        "A01": "confidential",
+        "A02": "missing_indicator",
+        "A03": "missing_indicator",
+        "A04": "below_minimum",
+        "A05": "excluded",
+    }
+    assert {row["universe_n"] for row in rows.values()} == {11}
+    members = [a for a in DISTRICTS if a not in reasons]
+    expected = standard(rates(members, HALF_YEARS[-1]))[:, 0]
+    assert [rows[a]["status_index"] for a in members] == pytest.approx(expected.tolist(), abs=1e-9)

@@ -94,7 +94,13 @@ def test_missing_key_is_named(change: Change) -> None:
     ("old", "new", "words"),
     [
         ("unit: persons", "unit: person", "»person« ist nicht erlaubt; möglich: percent, persons, per_1000 oder ratio"),
-        ("decimals: 1", "decimals: 9", "höchstens 4"),
+        ("decimals: 1", "decimals: 9", "erwartet wird eine Zahl von höchstens 4, gelesen: »9«"),
+        ("decimals: 1", "decimals: -1", "erwartet wird eine Zahl von mindestens 0, gelesen: »-1«"),
+        ("decimals: 1", "decimals: .inf", "erwartet wird eine endliche Zahl, gelesen: ».inf«"),
+        ("  kind: count\n", "  kind: count\n  tolerance: .inf\n", "»tolerance«: erwartet wird eine endliche Zahl"),
+        ("  kind: count\n", "  kind: count\n  tolerance: -0.5\n", "eine Zahl von mindestens 0, gelesen: »-0.5«"),
+        ("  kind: count\n", "  kind: count\n  minimum: -.inf\n", "»minimum«: erwartet wird eine endliche Zahl"),
+        ("  kind: count\n", "  kind: count\n  maximum: .nan\n", "»maximum«: erwartet wird eine endliche Zahl"),
         ("decimals: 1", "decimals: eins", "eine ganze Zahl"),
         ("family: arbeitslose", "family: Arbeits Lose", "Muster"),
         ("bezirk: [beispiel]", "bezirk: beispiel", "eine Liste"),
@@ -120,6 +126,24 @@ def test_wrong_value_is_explained_in_german(project: Path, change: Change, old: 
     assert [(p.file, p.line) for p in problems] == [(TOPIC, line)]
     assert words in problems[0].message
     assert not re.search(r"[Ii]nput should|valid (string|list)|less than|\bor\b", problems[0].message)
+
+
+AGREES = "agrees: [{measure: arbeitslose, source: beispiel, with_measure: arbeitslose, tolerance_percent: %s}]"
+CHANGED = "change: [{measure: arbeitslose, percent: %s, from_value: %s}]"
+CONTRACT_NUMBERS = [
+    (AGREES % ".inf", "contract.agrees.0.tolerance_percent", "eine endliche Zahl, gelesen: ».inf«"),
+    (AGREES % "-1", "contract.agrees.0.tolerance_percent", "eine Zahl von mindestens 0, gelesen: »-1«"),
+    (CHANGED % (".nan", "5"), "contract.change.0.percent", "eine endliche Zahl, gelesen: ».nan«"),
+    (CHANGED % ("0", "5"), "contract.change.0.percent", "eine Zahl größer als 0, gelesen: »0«"),
+    (CHANGED % ("30", ".inf"), "contract.change.0.from_value", "eine endliche Zahl, gelesen: ».inf«"),
+]
+
+
+@pytest.mark.parametrize(("rule", "key", "words"), CONTRACT_NUMBERS, ids=[f"{n[1]} {n[2]}" for n in CONTRACT_NUMBERS])
+def test_impossible_number_of_a_contract(project: Path, change: Change, rule: str, key: str, words: str) -> None:
+    (problem,) = change("  contract:\n", f"  contract:\n    {rule}\n")
+    assert problem.line == line_of((project / TOPIC).read_text(encoding="utf-8"), rule)
+    assert problem.message == f"»{key}«: erwartet wird {words}"
 
 
 def test_unknown_type_names_the_nearest(project: Path, change: Change) -> None:

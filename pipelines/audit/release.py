@@ -245,14 +245,22 @@ class _Attacked:
                 leaks.append(self._leak(key, (low, high), threshold, self._source(key, position, union, proof)))
             elif high - low <= EXACT:
                 self.exact_but_large += 1
-        for position in union.hidden:
+        for position, threshold in self._small_hidden(union, proof).items():
             key, version = union.variables[position]
-            threshold, low, high = self._threshold(key), float(proof.low[position]), float(proof.high[position])
-            known = version == NOW and key in self.parts_of and self._told_anyway(*self.parts_of[key], union, proof)
-            if threshold is not None and low > 0 and high < threshold - EXACT and not known:
-                source = self._source(key, position, union, proof)
-                leaks.append(self._leak(key, (low, high), threshold, source, hidden=True, now=version == NOW))
+            known = key in self.parts_of and self._told_anyway(*self.parts_of[key], union, proof)
+            if version == NOW and not known:
+                bounds = float(proof.low[position]), float(proof.high[position])
+                leaks.append(self._leak(key, bounds, threshold, self._source(key, position, union, proof), hidden=True))
         return leaks
+
+    def _small_hidden(self, union: Union, proof: Proof) -> dict[int, int]:
+        """Figures that stand nowhere and are known to be small (position -> threshold), of any version."""
+        found = {}
+        for position in union.hidden:
+            threshold = self._threshold(union.variables[position][0])
+            if threshold is not None and proof.low[position] > 0 and proof.high[position] < threshold - EXACT:
+                found[position] = threshold
+        return found
 
     def _told_anyway(self, part: Key, whole: Key, union: Union, proof: Proof) -> bool:
         """A remainder that nothing here gives away: of two known figures, or of a whole of which no one is a part."""
@@ -313,8 +321,12 @@ class _Attacked:
         return Leak("widerspruch", self.public.words(key), text, _measure(key))
 
     def _judge_past(self, union: Union, proof: Proof, templates: list[Template], history: History) -> list[Leak]:
-        """Versions withheld earlier that can be computed now and could not before."""
-        found = {}
+        """Versions withheld earlier, or never shown, that can be computed now and could not before."""
+        found = {
+            union.variables[position]: (position, "", threshold)
+            for position, threshold in self._small_hidden(union, proof).items()
+            if union.variables[position][1] != NOW
+        }
         for position, name in union.past.items():
             key = union.variables[position][0]
             threshold = self._threshold(key)
@@ -328,8 +340,9 @@ class _Attacked:
         for variable, (position, name, threshold) in found.items():
             if variable not in known:
                 bounds = float(proof.low[position]), float(proof.high[position])
-                source = f"zusammen mit {name}; {self._source(variable[0], position, union, proof)}"
-                leaks.append(self._leak(variable[0], bounds, threshold, source, now=False))
+                source = self._source(variable[0], position, union, proof)
+                source = f"zusammen mit {name}; {source}" if name else source
+                leaks.append(self._leak(variable[0], bounds, threshold, source, hidden=not name, now=False))
         return leaks
 
     def _judge_needs(self, union: Union, proof: Proof) -> list[Leak]:
