@@ -390,11 +390,20 @@ def hand_cells() -> Iterator[Cell]:
             origin, day = WEAK.get((area, year), "published"), dt.date(year, 12, 31)
             hidden = (area, year) == WITHHELD
             yield Cell("xo", area, LEVEL_OF[area], day, None if hidden else 100, origin, hidden)
-    for year in FEBRUARIES:
-        yield Cell("xf", "A01", "la", dt.date(year, 3, 1) - dt.timedelta(1), 200 + 20 * (year - FEBRUARIES[0]))
+    yield from february_cells()
     for area, counts in SYMMETRIC.items():
         for year, count in enumerate(counts, 2018):
             yield Cell("xs", area, LEVEL_OF[area], dt.date(year, 12, 31), count)
+
+
+def february_cells() -> Iterator[Cell]:
+    """Ends of February, the 28th of every year, and both days in 2016."""
+    days = {year: {"A01": dt.date(year, 3, 1) - dt.timedelta(1), "A02": dt.date(year, 2, 28)} for year in FEBRUARIES}
+    for year, areas in days.items():
+        for area, day in areas.items():
+            yield Cell("xf", area, LEVEL_OF[area], day, 200 + 20 * (year - FEBRUARIES[0]))
+    for day, count in ((dt.date(2016, 2, 28), 300), (dt.date(2016, 2, 29), 290), (dt.date(2017, 2, 28), 300)):
+        yield Cell("xf", "A03", LEVEL_OF["A03"], day, count)
 
 
 @pytest.fixture(scope="module")
@@ -504,15 +513,20 @@ def test_statistics_origin_of_single_cells(
 # ---------------------------------------------------------------- days and directions
 
 
-def test_the_last_day_of_february_is_one_day(hand: duckdb.DuckDBPyConnection) -> None:
+@pytest.mark.parametrize(("area", "in_leap_years"), [("A01", 29), ("A02", 28)])
+def test_the_end_of_february_is_one_day(hand: duckdb.DuckDBPyConnection, area: str, in_leap_years: int) -> None:
     for position, year in enumerate(FEBRUARIES):
-        found = row(hand, "xf", "A01", year)
-        assert (found["reference_date"].month, found["reference_date"].day) == (2, 28 if year % 4 else 29)
+        found = row(hand, "xf", area, year)
+        assert (found["reference_date"].month, found["reference_date"].day) == (2, 28 if year % 4 else in_leap_years)
         assert found["change_reason"] == (None if position else "no_earlier")
         if position:
             assert found["change"] == pytest.approx(2)
         assert found["trend_reason"] == (None if position >= 4 else "too_few_periods")
         assert found["trend"] == ("worsening" if position >= 4 else "not_calculable")
+
+
+def test_of_two_last_days_of_a_february_the_later_one_counts(hand: duckdb.DuckDBPyConnection) -> None:
+    assert row(hand, "xf", "A03", 2017)["change"] == pytest.approx(1)  # 300 of 1000 against 290
 
 
 @pytest.mark.parametrize(

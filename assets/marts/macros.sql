@@ -43,10 +43,9 @@ greatest(coalesce({{ x }} * power(1.0e0 - 1.0e0 / nullif(9.0e0 * {{ x }}, 0.0e0)
 CASE {{ x }}{% for limit in poisson[which] %} WHEN {{ loop.index0 }} THEN {{ limit }}{% endfor %} END
 {%- endmacro %}
 
-{#- Day of the year as a number (month x 100 + day) that is the same every year; the last of February counts as one day. -#}
+{#- Day of the year as a number (month x 100 + day) that is the same every year; the 29th of February counts as the 28th. -#}
 {% macro day_of_year(date) -%}
-month({{ date }}) * 100
-        + CASE WHEN month({{ date }}) = 2 AND day({{ date }} + INTERVAL 1 DAY) = 1 THEN 29 ELSE day({{ date }}) END
+month({{ date }}) * 100 + CASE WHEN month({{ date }}) = 2 THEN least(day({{ date }}), 28) ELSE day({{ date }}) END
 {%- endmacro %}
 
 {#- Weakest origin as a number, strongest 0. -#}

@@ -17,7 +17,16 @@ CASE
 CASE WHEN {{ v }}.area_id IS NOT NULL THEN {{ m.origin_rank(v ~ '.origin') }} END
 {%- endmacro %}
 -- What every area brings along: the figure of the year (v), the one some years before (e), the delivered change (d).
-WITH joined AS (
+WITH earlier AS (
+    SELECT
+        v.indicator_id, v.area_id, v.period_type, year(v.reference_date) AS of_year,
+        {{ m.day_of_year("v.reference_date") }} AS day_of_year, max(v.reference_date) AS reference_date
+    FROM indicator_value AS v
+    GROUP BY
+        v.indicator_id, v.area_id, v.period_type, year(v.reference_date), {{ m.day_of_year("v.reference_date") }}
+),
+
+joined AS (
     SELECT
         c.index_id, c.of_year, c.area_id, k.indicator_id, i.interval_method, i.factor,
         CASE i.polarity WHEN 'higher_is_better' THEN -1.0e0 ELSE 1.0e0 END AS direction,
@@ -47,10 +56,13 @@ WITH joined AS (
     LEFT JOIN indicator_value AS v
         ON v.indicator_id = vt.figure_id AND v.area_id = c.area_id AND v.period_type = vt.period_type
         AND v.reference_date = vt.reference_date
+    LEFT JOIN earlier AS et
+        ON et.indicator_id = vt.figure_id AND et.area_id = c.area_id AND et.period_type = vt.period_type
+        AND k.change_indicator_id IS NULL AND et.of_year = c.of_year - x.dynamics_years
+        AND et.day_of_year = {{ m.day_of_year("vt.reference_date") }}
     LEFT JOIN indicator_value AS e
-        ON e.indicator_id = vt.figure_id AND e.area_id = c.area_id AND e.period_type = vt.period_type
-        AND k.change_indicator_id IS NULL AND year(e.reference_date) = c.of_year - x.dynamics_years
-        AND {{ m.day_of_year("e.reference_date") }} = {{ m.day_of_year("vt.reference_date") }}
+        ON e.indicator_id = et.indicator_id AND e.area_id = et.area_id AND e.period_type = et.period_type
+        AND e.reference_date = et.reference_date
     LEFT JOIN index_day AS dt
         ON dt.index_id = c.index_id AND dt.indicator_id = k.indicator_id AND dt.role = 'change'
         AND dt.of_year = c.of_year

@@ -17,6 +17,16 @@ WITH figure AS (
         AND c.reference_date = f.reference_date
 ),
 
+-- One figure per year and day of the year: of the 28th and 29th of a February the later one.
+yearly AS (
+    SELECT
+        indicator_id, area_id, period_type, year_of, day_of_year, value, segment, low_95, high_95,
+        row_number() OVER (
+            PARTITION BY indicator_id, area_id, period_type, year_of, day_of_year ORDER BY reference_date DESC
+        ) AS position
+    FROM figure
+),
+
 -- The one area to compare with on that day; none if the area belongs to none or to several of the level.
 benchmark_of AS (
     SELECT
@@ -92,9 +102,9 @@ joined AS (
     LEFT JOIN indicator_figure AS r
         ON r.indicator_id = b.indicator_id AND r.area_id = b.benchmark_id AND r.period_type = b.period_type
         AND r.reference_date = b.reference_date
-    LEFT JOIN figure AS e
+    LEFT JOIN yearly AS e
         ON e.indicator_id = f.indicator_id AND e.area_id = f.area_id AND e.period_type = f.period_type
-        AND e.year_of = f.year_of - 1 AND e.day_of_year = f.day_of_year
+        AND e.year_of = f.year_of - 1 AND e.day_of_year = f.day_of_year AND e.position = 1
 ),
 
 judged AS (
