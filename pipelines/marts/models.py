@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import json
 import os
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -26,6 +28,10 @@ from schemas.yaml_source import Problem
 
 Lineage = dict[str, list[tuple[str, str]]]
 """Column -> (table, column) pairs its value comes from."""
+
+
+_DERIVED: dict[str, dict[str, Any]] = {}
+"""What was derived in this process, by hash of a statement and what it reads: projects share most of their SQL."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +120,13 @@ class Models:
         schema = {name: self._column_types(m) for name, m in tables.items()} | self.inputs
         cache_file = self.project.paths.internal / "spaltenherkunft.json"
         cache = read_json(cache_file) or {}
-        keys = {name: sha256_text(m.sql or "", json.dumps(schema, sort_keys=True)) for name, m in tables.items()}
-        found = {name: cache.get(keys[name]) or _derive(self.project, m, schema) for name, m in tables.items()}
-        fresh = {keys[name]: entry for name, entry in found.items()}
+        fresh, found = {}, {}
+        for name, model in tables.items():
+            words = set(re.findall(r"\w+", model.sql or ""))
+            read = {table: columns for table, columns in schema.items() if table in words}
+            key = sha256_text(model.sql or "", json.dumps([schema[name], read], sort_keys=True))
+            found[name] = cache.get(key) or _DERIVED.get(key) or _derive(self.project, model, read)
+            fresh[key] = _DERIVED[key] = found[name]
         if fresh != cache and cache_file.parent.is_dir():
             write_json(cache_file, fresh)
         return found
@@ -165,14 +175,7 @@ class Models:
         """Declared columns; those of a step are what its SELECT names (their types do not matter here)."""
         if model.mart.schema_name != "step":
             return {name: column.type for name, column in model.columns.items()}
-        import sqlglot
-        from sqlglot.errors import SqlglotError
-
-        try:
-            tree = sqlglot.parse_one(model.sql or "", read="duckdb")
-            return dict.fromkeys(tree.named_selects if isinstance(tree, sqlglot.exp.Query) else (), "VARCHAR")
-        except SqlglotError:
-            return {}  # said, with its line, when its lineage is derived
+        return dict.fromkeys(_selected(model.sql or ""), "VARCHAR")
 
     @property
     def marts(self) -> list[Model]:
@@ -189,6 +192,19 @@ class Models:
         except CycleError as error:
             circle = " -> ".join(error.args[1])
             raise ConfigError([Problem("assets/marts", 1, f"Tabellen lesen einander im Kreis: {circle}")]) from error
+
+
+@functools.cache
+def _selected(sql: str) -> tuple[str, ...]:
+    """Columns that a SELECT names; none if it can't be read, said with its line when lineage is derived."""
+    import sqlglot
+    from sqlglot.errors import SqlglotError
+
+    try:
+        tree = sqlglot.parse_one(sql, read="duckdb")
+    except SqlglotError:
+        return ()
+    return tuple(tree.named_selects) if isinstance(tree, sqlglot.exp.Query) else ()
 
 
 def _in_german(column: str, code_list: str) -> str:
