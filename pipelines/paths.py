@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 PROJECT_VARIABLE = "SOZIALRAUM_PROJECT"
 """Environment variable that names the project whose definitions Dagster's web page and daemon serve."""
+
+
+DATABASE = "sozialraum.duckdb"
+"""The database in a release folder."""
+RELEASE_ID = re.compile(r"\d{8}T\d{6}Z-(\d{4,})")
+"""Form of a release's id, which is the name of its folder; its counter only grows."""
 
 
 class ReleasePlaces(Protocol):

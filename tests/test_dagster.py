@@ -96,7 +96,7 @@ def test_graph_reads_from_delivery_to_release(project: Path) -> None:
     assert upstream("zaehlwerte/beispiel") == {"lieferung/beispiel"}
     assert upstream("kennzahl/arbeitslose") == {"zaehlwerte/beispiel", "gebiete"}
     assert upstream("indikator/arbeitslosenanteil") == {"kennzahl/arbeitslose", "kennzahl/einwohner_15_64"}
-    assert {"mart/indicator_figure", "mart/indicator"} <= upstream("mart/indicator_value")
+    assert {"mart/indicator_figure", "mart/indicator_series"} <= upstream("mart/indicator_value")
     assert {"mart/observation", "mart/indicator"} <= upstream("mart/indicator_figure")
     assert upstream("veroeffentlichung") == {"oeffentliche_ausgabe"}
 

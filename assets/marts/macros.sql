@@ -48,6 +48,11 @@ CASE {{ x }}{% for limit in poisson[which] %} WHEN {{ loop.index0 }} THEN {{ lim
 month({{ date }}) * 100 + CASE WHEN month({{ date }}) = 2 THEN least(day({{ date }}), 28) ELSE day({{ date }}) END
 {%- endmacro %}
 
+{#- A list of ids separated by ';' without repetitions, in alphabetical order. -#}
+{% macro united(ids) -%}
+array_to_string(list_sort(list_distinct(string_split({{ ids }}, ';'))), ';')
+{%- endmacro %}
+
 {#- Weakest origin as a number, strongest 0. -#}
 {% macro origin_rank(origin) -%}
 CASE {{ origin }} WHEN 'published' THEN 0 WHEN 'open_data' THEN 1 WHEN 'secondary' THEN 2 WHEN 'inferred' THEN 3 ELSE 4 END

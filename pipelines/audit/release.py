@@ -35,7 +35,7 @@ from pipelines.audit.release_rewrite import check_rewritten
 from pipelines.audit.release_tokens import check_tokens
 from pipelines.audit.release_union import NOW, Builder, History, Moment, Union, current_moment, history_of
 from pipelines.marts.models import Models
-from pipelines.marts.previous import DATABASE
+from pipelines.paths import DATABASE
 
 __all__ = ["ABSENT", "Audit", "Earlier", "Key", "Leak", "Need", "audit_release", "remainder"]
 

@@ -25,7 +25,7 @@ import python_calamine
 from pipelines.audit.facts import Leak, Public, Reader, Unreadable
 from pipelines.files import sha256_file
 from pipelines.marts.models import Models
-from pipelines.marts.previous import DATABASE
+from pipelines.paths import DATABASE
 from pipelines.release.feed import TABLES
 from schemas.codes import CODE_LISTS, label
 from schemas.documents import Source

@@ -12,7 +12,8 @@ import duckdb
 
 from pipelines.audit.facts import Leak, Public, Row
 from pipelines.gate import damaged_release
-from pipelines.marts.previous import RELEASE_ID, Previous, previous_schemas, read_previous
+from pipelines.marts.previous import Previous, previous_schemas, read_previous
+from pipelines.paths import RELEASE_ID
 
 REVISION = "revision"
 _KEY = ("indicator_id", "area_id", "period_type", "reference_date")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipelines.audit.facts import Leak
 from pipelines.marts.models import Models
-from pipelines.marts.previous import DATABASE
+from pipelines.paths import DATABASE
 from pipelines.release.feed import write_feed
 
 HEADER, BLOCK = 3 * 4096, 256 * 1024

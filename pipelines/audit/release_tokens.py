@@ -18,7 +18,7 @@ from pipelines.audit.facts import Leak, Unreadable
 from pipelines.audit.release_files import CHECKSUMS, PACKAGE, TEXTS, names_in
 from pipelines.files import sha256_file
 from pipelines.marts.models import Models
-from pipelines.marts.previous import DATABASE, RELEASE_ID
+from pipelines.paths import DATABASE, RELEASE_ID
 
 _HEX = re.compile(rb"[0-9A-Fa-f]{32,}")
 _ADVICE = "Eine einfache Prüfsumme lässt sich durch Probieren auflösen; entfernen."

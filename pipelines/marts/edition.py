@@ -132,17 +132,19 @@ def _build_all_api(con: duckdb.DuckDBPyConnection, models: Models) -> None:
     con.execute("COMMIT")
 
 
-_MARKED = {"kennzahl": "observation", "indikator": "indicator_value", "index": "social_index"}
-_MARK_KEYS = {"kennzahl": "measure_id", "indikator": "indicator_id", "index": "index_id"}
+_MARKED = {
+    "kennzahl": ("observation", "measure_id"),
+    "indikator": ("indicator_value", "indicator_id"),
+    "index": ("social_index", "index_id"),
+}
 
 
 def figure_marks(file: Path, models: Models) -> dict[str, str]:
     """A mark per measure, indicator and index (`kennzahl/<id>`, ...) that changes with any of its figures."""
     marks: dict[str, str] = {}
     with duckdb.connect(str(file), read_only=True) as con:
-        for kind, table in _MARKED.items():
+        for kind, (table, key) in _MARKED.items():
             if f"mart.{table}" in models.all:
-                key = _MARK_KEYS[kind]
                 rows = con.execute(f"SELECT {key}, bit_xor(hash(t)) FROM mart.{table} t GROUP BY {key}").fetchall()
                 marks |= {f"{kind}/{name}": str(mark) for name, mark in rows}
     return marks

@@ -6,16 +6,13 @@ never learns a path. What an older release does not have yet (a table, a column)
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
-DATABASE = "sozialraum.duckdb"
-RELEASE_ID = re.compile(r"\d{8}T\d{6}Z-(\d{4,})")
-"""Form of a release's id, which is the name of its folder; its counter only grows."""
+from pipelines.paths import DATABASE
 
 _TEXT, _NUMBER, _DATE = pa.string(), pa.float64(), pa.date32()
 _FIGURE = [("indicator_id", _TEXT), ("area_id", _TEXT), ("period_type", _TEXT), ("reference_date", _DATE)]

@@ -15,8 +15,7 @@ from pipelines.files import TEMPORARY, point_link, read_json, sha256_file, sync_
 from pipelines.gate import CHECKSUMS, POINTER, damaged_release
 from pipelines.marts.edition import Edition
 from pipelines.marts.models import Models
-from pipelines.marts.previous import DATABASE, RELEASE_ID
-from pipelines.paths import ReleasePlaces
+from pipelines.paths import DATABASE, RELEASE_ID, ReleasePlaces
 from pipelines.release.datapackage import write_datapackage
 from pipelines.release.feed import write_feed
 

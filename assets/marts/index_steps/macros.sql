@@ -7,11 +7,6 @@ Source: Abramowitz and Stegun 1964, 26.2.17 (normal distribution function, error
 {#- A sum that does not depend on the order of its rows; scale the argument to about 1, or digits get lost. -#}
 {% macro total(x) %}CAST(sum(CAST({{ x }} AS DECIMAL(38, 15))) AS DOUBLE){% endmacro %}
 
-{#- A list of ids separated by ';' without repetitions, in alphabetical order. -#}
-{% macro united(ids) -%}
-array_to_string(list_sort(list_distinct(string_split({{ ids }}, ';'))), ';')
-{%- endmacro %}
-
 {% macro _upper_tail(x) -%}
 {%- set t = "(1.0e0 + 0.2316419e0 * abs(" ~ x ~ "))" -%}
 exp(-{{ x }} * {{ x }} / 2.0e0) * 0.3989422804014327e0 / {{ t }} * (0.319381530e0 + (-0.356563782e0

@@ -68,9 +68,7 @@ computed AS (
             ELSE 'delivered'
         END AS method,
         data_as_of,
-        array_to_string(
-            list_sort(list_distinct(string_split(n_deliveries || coalesce(';' || d_deliveries, ''), ';'))), ';'
-        ) AS delivery_ids
+        {{ m.united("n_deliveries || coalesce(';' || d_deliveries, '')") }} AS delivery_ids
     FROM judged
 ),
 

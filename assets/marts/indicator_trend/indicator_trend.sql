@@ -1,4 +1,3 @@
-{% import "macros.sql" as m %}
 {#- Sum over pairs of points: no difference of large numbers, so weights may be of any size, and equal values give 0. -#}
 {%- macro pairs(points, expression) -%}
 ({% for i in points %}{% for j in points if j > i %}{{ " + " if not (loop.first and i == points[0]) }}w{{ i }} * w{{ j }} * {{ expression | replace("#", j ~ " - y" ~ i) | replace("@", j - i) | replace("$", "y" ~ j) | replace("!", "y" ~ i) }}{% endfor %}{% endfor %})
@@ -15,23 +14,8 @@ coalesce(round({{ slope(points) }} / nullif({{ pairs(points, "@.0e0 * (abs($) + 
 ({% for p in all_points %}{{ " + " if not loop.first }}{{ expression | replace("#", p | string) }}{% endfor %})
 {%- endmacro -%}
 -- A series is what is comparable in time: one indicator, area and kind of period, always on the same day of the year.
-WITH series AS (
-    SELECT
-        f.indicator_id, f.area_id, f.period_type, f.reference_date, i.polarity, i.unit, i.interval_method,
-        i.pooled_periods, f.figure, f.numerator, f.denominator, f.value, f.method, s.segment, c.low_95, c.high_95,
-        {{ m.day_of_year("f.reference_date") }} AS day_of_year
-    FROM indicator_figure AS f
-    JOIN indicator AS i ON i.indicator_id = f.indicator_id
-    JOIN indicator_segment AS s
-        ON s.indicator_id = f.indicator_id AND s.area_id = f.area_id AND s.period_type = f.period_type
-        AND s.reference_date = f.reference_date
-    LEFT JOIN indicator_limit AS c
-        ON c.indicator_id = f.indicator_id AND c.area_id = f.area_id AND c.period_type = f.period_type
-        AND c.reference_date = f.reference_date
-),
-
--- The five points, 5 = this period.
-points AS (
+-- Its five points, 5 = this period.
+WITH points AS (
     SELECT
         indicator_id, area_id, period_type, reference_date, polarity, unit, interval_method, pooled_periods, figure, segment
         {%- for p in all_points %}
@@ -40,7 +24,7 @@ points AS (
         lag({{ column }}, {{ 5 - p }}) {{ over }} AS {{ short }}{{ p }}
         {%- endfor %}
         {%- endfor %}
-    FROM series
+    FROM indicator_series
 ),
 
 judged AS (

@@ -1,30 +1,13 @@
 {% import "macros.sql" as m %}
 {%- set group = "OVER (PARTITION BY indicator_id, area_level, period_type, reference_date)" %}
-WITH figure AS (
-    SELECT
-        f.indicator_id, f.area_id, f.period_type, f.reference_date, f.area_level, f.period, f.numerator, f.denominator,
-        f.value, f.obs_status, f.conf_status, f.is_suppressed, f.suppression_reason, f.origin, f.method, f.data_as_of,
-        f.delivery_ids, f.figure, i.unit, i.factor, i.polarity, i.interval_method, i.comparison_method, i.pooled_periods,
-        s.segment, c.low_95, c.high_95, c.low_998, c.high_998, {{ m.origin_rank("f.origin") }} AS origin_rank,
-        year(f.reference_date) AS year_of, {{ m.day_of_year("f.reference_date") }} AS day_of_year
-    FROM indicator_figure AS f
-    JOIN indicator AS i ON i.indicator_id = f.indicator_id
-    JOIN indicator_segment AS s
-        ON s.indicator_id = f.indicator_id AND s.area_id = f.area_id AND s.period_type = f.period_type
-        AND s.reference_date = f.reference_date
-    LEFT JOIN indicator_limit AS c
-        ON c.indicator_id = f.indicator_id AND c.area_id = f.area_id AND c.period_type = f.period_type
-        AND c.reference_date = f.reference_date
-),
-
 -- One figure per year and day of the year: of the 28th and 29th of a February the later one.
-yearly AS (
+WITH yearly AS (
     SELECT
         indicator_id, area_id, period_type, year_of, day_of_year, value, segment, low_95, high_95,
         row_number() OVER (
             PARTITION BY indicator_id, area_id, period_type, year_of, day_of_year ORDER BY reference_date DESC
         ) AS position
-    FROM figure
+    FROM indicator_series
 ),
 
 -- The one area to compare with on that day; none if the area belongs to none or to several of the level.
@@ -55,7 +38,7 @@ grouped AS (
             PARTITION BY indicator_id, area_id, period_type, day_of_year ORDER BY reference_date
             ROWS BETWEEN 4 PRECEDING AND CURRENT ROW
         ) AS series_origin
-    FROM figure
+    FROM indicator_series
 ),
 
 centred AS (
@@ -89,7 +72,7 @@ joined AS (
         f.factor * {{ m.wilson_low("(f.denominator * r.value / f.factor)", "f.denominator", z) }} AS funnel_low_{{ level }},
         f.factor * {{ m.wilson_high("(f.denominator * r.value / f.factor)", "f.denominator", z) }} AS funnel_high_{{ level }}
         {%- endfor %}
-    FROM figure AS f
+    FROM indicator_series AS f
     JOIN standardised AS z
         ON z.indicator_id = f.indicator_id AND z.area_id = f.area_id AND z.period_type = f.period_type
         AND z.reference_date = f.reference_date

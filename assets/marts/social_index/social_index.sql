@@ -1,5 +1,4 @@
 {% import "macros.sql" as m %}
-{% import "index_steps/macros.sql" as f %}
 -- What an area itself brings along.
 WITH own AS (
     SELECT
@@ -15,7 +14,7 @@ universe AS (
     SELECT
         p.index_id, p.of_year, p.dimension, count(DISTINCT CASE WHEN p.in_universe THEN p.area_id END) AS n,
         max(p.origin_rank) AS origin_rank, max(p.data_as_of) AS data_as_of,
-        {{ f.united("string_agg(nullif(p.delivery_ids, ''), ';')") }} AS delivery_ids
+        {{ m.united("string_agg(nullif(p.delivery_ids, ''), ';')") }} AS delivery_ids
     FROM index_input AS p
     WHERE p.of_universe_level AND coalesce(p.gap <> 'excluded', TRUE)
     GROUP BY p.index_id, p.of_year, p.dimension
@@ -24,7 +23,7 @@ universe AS (
 sizes AS (
     SELECT
         index_id, of_year, max(origin_rank) AS origin_rank, max(data_as_of) AS data_as_of,
-        {{ f.united("string_agg(nullif(delivery_ids, ''), ';')") }} AS delivery_ids
+        {{ m.united("string_agg(nullif(delivery_ids, ''), ';')") }} AS delivery_ids
     FROM index_candidate
     WHERE of_universe_level AND coalesce(refusal <> 'excluded', TRUE)
     GROUP BY index_id, of_year
@@ -90,7 +89,7 @@ SELECT
     CASE WHEN p.status_class IS NULL THEN 'no_class' ELSE s.stability_gap END AS stability_reason,
     {{ m.origin_of("p.origin_rank") }} AS origin,
     p.data_as_of,
-    {{ f.united("concat_ws(';', p.status_deliveries, p.dynamics_deliveries)") }} AS delivery_ids
+    {{ m.united("concat_ws(';', p.status_deliveries, p.dynamics_deliveries)") }} AS delivery_ids
 FROM placed AS p
 LEFT JOIN index_certainty AS s
     ON s.index_id = p.index_id AND s.of_year = p.of_year AND s.area_id = p.area_id AND s.dimension = 'status'
