@@ -254,22 +254,6 @@ class History:
         )
 
 
-class PublishedLedger:
-    """Which releases were ever published; outlives the folders of old releases."""
-
-    def __init__(self, paths: Paths) -> None:
-        """Read nothing yet."""
-        self.file = paths.history / "veroeffentlichungen.json"
-
-    def ids(self) -> list[str]:
-        """Ids of all releases ever published, oldest first."""
-        return [entry["release_id"] for entry in read_json(self.file) or []]
-
-    def add(self, release_id: str, content_hash: str) -> None:
-        """Note a release that is in force now."""
-        write_json(self.file, [*(read_json(self.file) or []), {"release_id": release_id, "content_hash": content_hash}])
-
-
 def outstanding(deliveries: list[Delivery], source: Source) -> list[Delivery]:
     """Rejected deliveries that still make the state not well.
 

@@ -21,7 +21,7 @@ from pipelines.clearance import clear
 from pipelines.disclosure.protection import Protection, ledger_entries, protect_observation
 from pipelines.exit_codes import EXIT_NOT_WELL, EXIT_OK
 from pipelines.files import point_link, read_json, remove_leftovers, write_json, write_text
-from pipelines.history import History, PublishedLedger
+from pipelines.history import History
 from pipelines.intake.report import report_paths
 from pipelines.intake.run import SourceState, counted, current_state, refuse_lost, take_in
 from pipelines.ledger import CellLedger
@@ -31,6 +31,7 @@ from pipelines.marts.previous import Previous, read_previous
 from pipelines.paths import Paths
 from pipelines.project import Project, load_project
 from pipelines.publishable import check_rows, delivery_rows, protection_rows
+from pipelines.published import Published, PublishedLedger
 from pipelines.release.publish import Publication, next_release_id, publish, retire, to_compare_with
 from pipelines.rollup import Gap, build_observation
 
@@ -275,8 +276,6 @@ class Night:
             self.publication = publish(
                 paths.public_places, declared, self.public, self.release_id, self.now, self._release_may_go
             )
-            if self.publication.new:
-                PublishedLedger(paths).add(self.publication.release_id, self.publication.content_hash)
             for name in retire(paths, self.project.release.keep):
                 self.say(f"Alte Veröffentlichung entfernt: {name}")
         self._record()
@@ -296,6 +295,17 @@ class Night:
         self.audit = clear(folder, self.models, self.ledger, entries, protection)
         self.say(self.audit.in_words())
         self.ledger.add(self.release_id, entries)
+        assert self.public is not None
+        in_force = [d.delivery_id for state in self.all_states().values() for d in state.in_force]
+        PublishedLedger(self.project.paths).add(
+            Published(
+                self.release_id,
+                self.public.content_hash,
+                commit=commit_of_program(),
+                rules=self.project.rules,
+                deliveries=tuple(in_force),
+            )
+        )
 
     def _record(self) -> None:
         """Leave the note that the next night's gate compares with."""

@@ -62,6 +62,7 @@ def test_release_room_cannot_reach_internal_data(path: Path) -> None:
         "pipelines.night",
         "pipelines.publishable",
         "pipelines.ledger",
+        "pipelines.published",
         "pipelines.clearance",
         "pipelines.disclosure",
     )

@@ -1,0 +1,76 @@
+"""What was ever published, one entry per release: its id, rules and deliveries. Outlives the release folders.
+
+Standard library only. The figures themselves stand in `pipelines.ledger`, cell by cell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pipelines.files import read_json, write_json
+from pipelines.paths import Paths
+
+
+@dataclass(frozen=True)
+class Published:
+    """A release that may have been seen.
+
+    Entries of older versions of the program know neither commit, rules nor deliveries (None).
+
+    Args:
+        release_id: its id.
+        content_hash: hash over its figures and what they mean.
+        commit: version of the program.
+        rules: hash over all declarations.
+        deliveries: ids of the deliveries that were in force.
+        accepted_changes: why somebody let an implausible mass change pass; None if there was none.
+        withdrawn: `on` (day) and `reason`, if the release was withdrawn.
+    """
+
+    release_id: str
+    content_hash: str
+    commit: str | None = None
+    rules: str | None = None
+    deliveries: tuple[str, ...] | None = None
+    accepted_changes: str | None = None
+    withdrawn: dict[str, str] | None = None
+
+
+class PublishedLedger:
+    """All releases ever published, oldest first."""
+
+    def __init__(self, paths: Paths) -> None:
+        """Read nothing yet."""
+        self.file = paths.history / "veroeffentlichungen.json"
+
+    def entries(self) -> list[Published]:
+        """All entries, oldest first."""
+        return [_entry(content) for content in read_json(self.file) or []]
+
+    def ids(self) -> list[str]:
+        """Ids of all releases ever published, oldest first."""
+        return [entry.release_id for entry in self.entries()]
+
+    def entry(self, release_id: str) -> Published | None:
+        """The entry of a release, None if it was never published."""
+        return next((entry for entry in self.entries() if entry.release_id == release_id), None)
+
+    def add(self, entry: Published) -> None:
+        """Note a release before anybody can see it; a second note of the same id replaces the first."""
+        others = [known for known in self.entries() if known.release_id != entry.release_id]
+        self._write([*others, entry])
+
+    def withdraw(self, release_id: str, day: str, reason: str) -> None:
+        """Note that a release was withdrawn."""
+        note = {"on": day, "reason": reason}
+        self._write([replace(e, withdrawn=note) if e.release_id == release_id else e for e in self.entries()])
+
+    def _write(self, entries: list[Published]) -> None:
+        rows = [{key: value for key, value in asdict(e).items() if value is not None} for e in entries]
+        write_json(self.file, rows)
+
+
+def _entry(content: dict[str, Any]) -> Published:
+    deliveries = content.get("deliveries")
+    return Published(**{**content, "deliveries": None if deliveries is None else tuple(deliveries)})
