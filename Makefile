@@ -118,6 +118,8 @@ lock:  ## make the lock files anew from pyproject.toml (UPGRADE=1: newest allowe
 	@$(call stamp,requirements.lock)
 	$(COMPILE) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
 	@$(call stamp,requirements-dev.lock)
+	$(COMPILE) pyproject.toml --extra postgres -c requirements.lock -o requirements-postgres.lock
+	@$(call stamp,requirements-postgres.lock)
 	echo 'duckdb==1.0.0' | $(COMPILE) - -o requirements-readers-1.0.lock
 	@$(call stamp,requirements-readers-1.0.lock)
 	echo 'duckdb==1.4.*' | $(COMPILE) - -o requirements-readers-1.4.lock
