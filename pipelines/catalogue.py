@@ -6,9 +6,10 @@ import datetime as dt
 from pathlib import Path
 
 from pipelines.exit_codes import EXIT_OK, EXIT_USAGE
-from pipelines.history import History, outstanding, overdue
+from pipelines.history import Delivery, History, outstanding, overdue
 from pipelines.progress import Voice
 from pipelines.project import ConfigError, Project, load_project
+from pipelines.published import PublishedLedger
 from pipelines.release.publish import published
 from schemas.documents import CompositeIndex, FromRate, Source
 
@@ -42,6 +43,7 @@ def _sections(project: Project) -> list[tuple[str, list[str]]]:
         indicators.append(f"{indicator.id}: {indicator.title.de} [{how}]")
     return [
         ("Veröffentlichung in Kraft", [release.release_id] if release else []),
+        ("Zurückgezogene Veröffentlichungen", _withdrawn(project)),
         ("Gebiete", levels),
         ("Quellen", [f"{s.id}: {s.title.de} [{_state(project, s)}]" for s in project.sources.values()]),
         ("Kennzahlen", [f"{m.id}: {m.title.de} [{m.kind}, {m.period_type}]" for m in project.measures.values()]),
@@ -49,6 +51,12 @@ def _sections(project: Project) -> list[tuple[str, list[str]]]:
         ("Indizes", [_in_words(index) for index in project.indexes.values()]),
         ("Tabellen, Sichten, Makros", [f"{name}: {m.title.de}" for name, m in project.marts.items()]),
     ]
+
+
+def _withdrawn(project: Project) -> list[str]:
+    """Releases that were taken back, with day and reason."""
+    entries = PublishedLedger(project.paths).entries()
+    return [f"{e.release_id}: am {e.withdrawn['on']}, {e.withdrawn['reason']}" for e in entries if e.withdrawn]
 
 
 def _in_words(index: CompositeIndex) -> str:
@@ -64,6 +72,12 @@ def _in_words(index: CompositeIndex) -> str:
 def _state(project: Project, source: Source) -> str:
     """State as the receipts of the last night tell it."""
     deliveries = History(project.paths).deliveries(source.id)
+    purged = [d for d in deliveries if d.purged]
+    gone = f"; gelöscht: {', '.join(d.delivery_id for d in purged)}" if purged else ""
+    return _in_brief(deliveries, source) + gone
+
+
+def _in_brief(deliveries: list[Delivery], source: Source) -> str:
     waiting = outstanding(deliveries, source)
     missed, _ = overdue(deliveries, source, dt.datetime.now(dt.UTC).date())
     if waiting:

@@ -25,16 +25,53 @@ HERE = Path()
 
 
 @app.command()
-def nightly(project: ProjectOption = HERE) -> None:
+def nightly(
+    project: ProjectOption = HERE,
+    accept_changes: Annotated[
+        str | None,
+        typer.Option(
+            "--accept-changes", help="eine zurückgehaltene Massenänderung veröffentlichen, mit Grund", metavar="REASON"
+        ),
+    ] = None,
+) -> None:
     """Alles: Lieferungen annehmen, prüfen, rechnen, veröffentlichen.
 
-    Rückgabewert 0: gut · 3: eine Lieferung ist zurückgewiesen oder überfällig · 1: fehlgeschlagen, die letzte
+    Rückgabewert 0: gut · 3: eine Lieferung ist zurückgewiesen oder überfällig, oder es würde sich unglaubwürdig viel
+    auf einmal ändern (dann bleibt die letzte Veröffentlichung) · 1: fehlgeschlagen, die letzte
     Veröffentlichung bleibt · 2: Aufruf oder Beschreibung falsch · 5: ein anderer Lauf ist aktiv.
     """
     from pipelines.nightly import run_nightly
 
     gc.disable()  # importing makes millions of objects that stay; collecting meanwhile costs a quarter of the start
-    raise typer.Exit(run_nightly(project, Voice()))
+    raise typer.Exit(run_nightly(project, Voice(), accept_changes=accept_changes))
+
+
+@app.command()
+def status(
+    project: ProjectOption = HERE,
+    max_age: Annotated[
+        float, typer.Option(min=0, help="so alt darf der letzte Lauf sein, in Stunden", metavar="HOURS")
+    ] = 26,
+    as_json: Annotated[bool, typer.Option("--json", help="alles als JSON, auch je Quelle")] = False,
+    nagios: Annotated[bool, typer.Option("--nagios", help="eine Zeile, Rückgabewerte wie ein Nagios-Plugin")] = False,
+    alert: Annotated[bool, typer.Option("--alert", help="was nicht gut ist, an die Meldeziele schicken")] = False,
+) -> None:
+    """Sagen, wie es steht: letzter Lauf, Veröffentlichung, Lieferungen, Speicherplatz; verändert nichts.
+
+    Rückgabewert 0: gut (auch während ein Lauf aktiv ist) · 3: nicht gut · 1: letzter Lauf fehlgeschlagen, abgebrochen
+    oder zu lange her, oder die Veröffentlichung ist beschädigt · 2: Aufruf falsch. Mit --nagios: 0, 1, 2, 3.
+    """
+    from pipelines.alerts import tell
+    from pipelines.status import print_status
+
+    voice = Voice()
+    if as_json and nagios:
+        voice.error("Entweder --json oder --nagios")
+        raise typer.Exit(2)
+    code = print_status(project, voice, max_age, "json" if as_json else "nagios" if nagios else "text")
+    if alert:
+        tell(project, voice.error, max_age_hours=max_age)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -97,6 +134,91 @@ def audit(
     from pipelines.audit.command import run_audit
 
     raise typer.Exit(run_audit(project, path, sums, html, Voice()))
+
+
+@app.command()
+def explain(
+    words: Annotated[list[str], typer.Argument(help="Indikator, Gebiet und Zeit", metavar="INDICATOR AREA PERIOD")],
+    public: Annotated[bool, typer.Option("--public", help="nur was die Veröffentlichung sagen darf")] = False,
+    every: Annotated[bool, typer.Option("--all", help="alle Summanden und Regeln nennen")] = False,
+    project: ProjectOption = HERE,
+) -> None:
+    """Woher kommt diese Zahl? Rechnung, Lieferungen, Zeilen und Zellen, Berichtigungen, Brüche, Veröffentlichung.
+
+    In Kennungen oder Worten: sozialraum explain Kinderarmut Gaarden 2021. Rückgabewert 0: gut · 2: nicht bekannt.
+    """
+    from pipelines.provenance.command import explain as tell
+
+    raise typer.Exit(tell(project, words, Voice(), public=public, every=every))
+
+
+@app.command()
+def changes(
+    before: Annotated[
+        str | None, typer.Argument(help="Veröffentlichung davor; Vorgabe: die vor TO", metavar="FROM")
+    ] = None,
+    now: Annotated[str | None, typer.Argument(help="Veröffentlichung; Vorgabe: die geltende", metavar="TO")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="alle Zeilen in diese Datei", metavar="FILE")] = None,
+    project: ProjectOption = HERE,
+) -> None:
+    """Was sich zwischen zwei Veröffentlichungen geändert hat, nach Indikator und Ursache; nur Veröffentlichtes.
+
+    Rückgabewert 0: gut · 2: Aufruf oder Beschreibung falsch, Veröffentlichung unbekannt · 1: fehlgeschlagen.
+    """
+    from pipelines.changes.command import print_changes
+
+    raise typer.Exit(print_changes(project, before, now, csv, Voice()))
+
+
+@app.command("as-of")
+def as_of(
+    when: Annotated[str, typer.Argument(help="ein Tag (2026-03-31) oder eine Veröffentlichung", metavar="WHEN")],
+    project: ProjectOption = HERE,
+    history: Annotated[
+        Path | None, typer.Option("--history", help="data/history eines anderen Projektordners", metavar="DIR")
+    ] = None,
+) -> None:
+    """Den Stand eines Tages nach heutigen Regeln, oder eine Veröffentlichung genau, in data/warehouse/as-of nachbauen.
+
+    Veröffentlicht wird nichts. Rückgabewert 0: gut · 3: die Veröffentlichung ist hier nicht gleich nachgebaut, mit
+    Anleitung · 2: Aufruf oder Beschreibung falsch · 5: ein anderer Nachbau läuft.
+    """
+    from pipelines.past.as_of import as_of as rebuild
+
+    raise typer.Exit(rebuild(project, when, Voice(), history))
+
+
+ReasonOption = Annotated[str, typer.Option("--reason", help="warum; der Grund wird aufgehoben", metavar="TEXT")]
+
+
+@app.command()
+def withdraw(
+    release: Annotated[str, typer.Argument(help="die geltende Veröffentlichung", metavar="RELEASE")],
+    reason: ReasonOption,
+    project: ProjectOption = HERE,
+) -> None:
+    """Die geltende Veröffentlichung zurückziehen: es gilt wieder die davor, der Inhalt kommt nicht noch einmal.
+
+    Rückgabewert 0: gut · 2: Aufruf falsch · 1: fehlgeschlagen · 5: ein anderer Lauf ist aktiv.
+    """
+    from pipelines.past.withdraw import withdraw as take_back
+
+    raise typer.Exit(take_back(project, release, reason, Voice()))
+
+
+@app.command()
+def purge(
+    delivery: Annotated[str, typer.Argument(help="Kennung der Lieferung (quelle-0001)", metavar="DELIVERY")],
+    reason: ReasonOption,
+    project: ProjectOption = HERE,
+) -> None:
+    """Die Bytes einer Lieferung aus rechtlichen Gründen löschen, mit allem, was daraus gemacht ist; der Beleg bleibt.
+
+    Rückgabewert 0: gut · 2: Aufruf falsch · 1: fehlgeschlagen · 5: ein anderer Lauf ist aktiv.
+    """
+    from pipelines.past.purge import purge as remove
+
+    raise typer.Exit(remove(project, delivery, reason, Voice()))
 
 
 @app.command()

@@ -13,6 +13,7 @@ from dagster.components.core.component_tree import ComponentTree
 
 from pipelines import gate
 from pipelines.components.base import models_of, prepare
+from pipelines.components.release import telling_hooks
 from pipelines.paths import PROJECT_VARIABLE, Paths
 
 JOB = "nightly"
@@ -42,6 +43,7 @@ def project_definitions(root: Path) -> dg.Definitions:
         JOB,
         selection=dg.AssetSelection.all(),
         description="Die ganze Nacht: annehmen, prüfen, rechnen, veröffentlichen.",
+        hooks=telling_hooks(paths),
     )
     return dg.Definitions.merge(
         loaded,

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,13 @@ from typing import Any
 
 TEMPORARY = ".neu-"
 """Prefix of unfinished files and folders; they are removed at the next start."""
+SCRATCH = ("pruefung-", "sozialraum-check-", "sozialraum-as-of-")
+"""Prefixes of temporary folders outside of the project: `sozialraum check` and `sozialraum audit` make them."""
+DAY = 24 * 60 * 60
+SEAL = "sha256"
+"""Key under which an entry of a cache keeps the checksum of the rest."""
+_MARK = os.urandom(4).hex()
+"""Part of the names of unfinished files, so that a run that was overtaken never writes into those of the next."""
 
 
 def sha256_file(path: Path) -> str:
@@ -57,15 +65,20 @@ def sync_file(path: Path) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; put it in place when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY}{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{_MARK}-{path.name}")
     temporary.unlink(missing_ok=True)
     try:
         yield temporary
-        sync_file(temporary)
-        os.replace(temporary, path)
-        sync_folder(path.parent)
+        put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Give a finished file its name, in one step; its content is on disk before its name is."""
+    sync_file(temporary)
+    os.replace(temporary, path)
+    sync_folder(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -87,12 +100,28 @@ def read_json(path: Path) -> Any:
         return None
 
 
+def write_sealed(path: Path, content: dict[str, Any]) -> None:
+    """Write an entry of a cache, with a checksum of its content."""
+    write_json(path, {**content, SEAL: _seal(content)})
+
+
+def read_sealed(path: Path) -> dict[str, Any] | None:
+    """Content of an entry of a cache, or None if it is absent, cut off or not what was written: it is made again."""
+    content = read_json(path)
+    seal = content.pop(SEAL, None) if isinstance(content, dict) else None
+    return content if seal is not None and seal == _seal(content) else None
+
+
+def _seal(content: dict[str, Any]) -> str:
+    return sha256_text(json.dumps(content, ensure_ascii=True, sort_keys=True))
+
+
 def point_link(link: Path, target: str) -> None:
     """Make `link` a symbolic link to `target` in one step; an existing link is replaced."""
     link.parent.mkdir(parents=True, exist_ok=True)
     if link.is_symlink() and os.readlink(link) == target:
         return
-    temporary = link.with_name(f"{TEMPORARY}{link.name}")
+    temporary = link.with_name(f"{TEMPORARY}{_MARK}-{link.name}")
     temporary.unlink(missing_ok=True)
     os.symlink(target, temporary)
     os.replace(temporary, link)
@@ -108,6 +137,20 @@ def remove_leftovers(folder: Path) -> list[str]:
         else:
             path.unlink(missing_ok=True)
         removed.append(path.name)
+    return removed
+
+
+def remove_old_scratch(folder: Path) -> list[str]:
+    """Remove our own temporary folders that a process killed more than a day ago left in the system's folder."""
+    removed = []
+    for path in [path for prefix in SCRATCH for path in folder.glob(f"{prefix}*")]:
+        try:
+            state = path.lstat()
+        except FileNotFoundError:
+            continue
+        if state.st_uid == os.getuid() and time.time() - state.st_mtime > DAY:
+            shutil.rmtree(path, ignore_errors=True)
+            removed.append(path.name)
     return removed
 
 

@@ -11,12 +11,14 @@ import hashlib
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pipelines import lock
 from pipelines.files import TEMPORARY, read_json, sha256_file, sync_folder, sync_tree, write_json
 from pipelines.intake.limits import MEGABYTE, TEXT_BYTES
 from pipelines.paths import Paths
@@ -37,7 +39,8 @@ class Delivery:
     """One received file.
 
     `night` counts the runs in which something arrived, over all sources; `slices` are the measures, periods and levels
-    it supplied when it was last accepted (`measure|period|level`).
+    it supplied when it was last accepted (`measure|period|level`); `purged` has `on` (day) and `reason` if its bytes
+    were removed for legal reasons.
     """
 
     source: str
@@ -51,6 +54,7 @@ class Delivery:
     reasons: tuple[str, ...] = ()
     rules: str | None = None
     slices: frozenset[str] = frozenset()
+    purged: dict[str, str] | None = None
 
     @property
     def delivery_id(self) -> str:
@@ -120,6 +124,7 @@ class History:
                     reasons=tuple(receipt.get("reasons", ())),
                     rules=receipt.get("rules"),
                     slices=frozenset(receipt.get("slices", ())),
+                    purged=receipt.get("purged"),
                 )
             )
         return sorted(found, key=lambda d: d.seq)
@@ -139,12 +144,15 @@ class History:
         arrivals = Arrivals()
         known = self.deliveries(source.id)
         by_identity = {self._identity(source, d.sha256, d.name): d for d in known}
+        purged = {d.sha256: d for d in known if d.purged}  # under any name
+        # What a killed run had begun to take in goes on: files of one night must not settle each other's rejection.
+        night = min([night, *(d.night for d in known if d.decision is None and not d.purged)])
         for path in self._inbox(source, arrivals):
             try:
                 with _opened(path) as file:
                     digest = _steady_hash(file)
                     identity = self._identity(source, digest, path.name)
-                    delivery = by_identity.get(identity)
+                    delivery = by_identity.get(identity) or purged.get(digest)
                     if delivery is None:
                         seq = 1 + max((d.seq for d in known), default=0)
                         delivery = self._archive(source, path, file, digest, seq, night, now)
@@ -159,11 +167,11 @@ class History:
                 known.append(delivery)
                 arrivals.new.append(delivery)
             arrivals.in_inbox.add(delivery.delivery_id)
-        retracted = {r.delivery for r in source.retracted}
+        gone = out_of_force(source, known)
         arrivals.notes += [
             _gone_back_note(older, newer)
             for older, newer in _gone_back(known, arrivals.in_inbox)
-            if newer.delivery_id not in retracted
+            if newer.delivery_id not in gone and not older.purged
         ]
         return arrivals
 
@@ -214,21 +222,32 @@ class History:
         self, source: Source, path: Path, file: BinaryIO, digest: str, seq: int, night: int, now: dt.datetime
     ) -> Delivery:
         folder = self.folder / source.id / f"{seq:04d}-{digest[:12]}"
-        temporary = folder.with_name(f"{TEMPORARY}{folder.name}")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        file.seek(0)
-        with (temporary / "bytes").open("wb") as copy:
-            shutil.copyfileobj(file, copy, 1024 * 1024)
-        if sha256_file(temporary / "bytes") != digest or not _still_there(path, file):
-            shutil.rmtree(temporary)
-            raise _Later
-        delivery = Delivery(source.id, seq, digest, path.name, now.isoformat(timespec="seconds"), night, folder)
-        write_json(temporary / RECEIPT, _receipt(delivery))
-        sync_tree(temporary)
-        temporary.rename(folder)
-        sync_folder(folder.parent)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder.parent))
+        try:
+            file.seek(0)
+            with (temporary / "bytes").open("wb") as copy:
+                shutil.copyfileobj(file, copy, 1024 * 1024)
+            if sha256_file(temporary / "bytes") != digest or not _still_there(path, file):
+                raise _Later
+            delivery = Delivery(source.id, seq, digest, path.name, now.isoformat(timespec="seconds"), night, folder)
+            write_json(temporary / RECEIPT, _receipt(delivery))
+            sync_tree(temporary)
+            lock.fence(self.paths.lock_file)  # two runs would give one number to two deliveries
+            temporary.rename(folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)  # a full disk must not stay full of it
+            raise
+        for made in (folder.parent, self.folder, self.paths.history):
+            sync_folder(made)
         return delivery
+
+    def purge(self, delivery: Delivery, day: str, reason: str) -> Delivery:
+        """Note in the receipt that the bytes go; what was decided and why stays."""
+        note = {"on": day, "reason": reason}
+        path = delivery.folder / RECEIPT
+        write_json(path, read_json(path) | {"purged": note})
+        return replace(delivery, purged=note)
 
     def decide(
         self, delivery: Delivery, decision: str, reasons: list[str], rules: str, slices: Iterable[str] = ()
@@ -254,19 +273,31 @@ class History:
         )
 
 
+def out_of_force(source: Source, deliveries: Iterable[Delivery]) -> set[str]:
+    """Ids of deliveries that count no more, whatever was decided: retracted in the YAML, or their bytes removed."""
+    return {r.delivery for r in source.retracted} | {d.delivery_id for d in deliveries if d.purged}
+
+
+def in_force(source: Source, deliveries: Iterable[Delivery]) -> list[Delivery]:
+    """Accepted deliveries that count, in the given order."""
+    deliveries = list(deliveries)
+    gone = out_of_force(source, deliveries)
+    return [d for d in deliveries if d.decision == "accepted" and d.delivery_id not in gone]
+
+
 def outstanding(deliveries: list[Delivery], source: Source) -> list[Delivery]:
     """Rejected deliveries that still make the state not well.
 
     A rejection is settled when it is retracted, when an accepted delivery arrived in a later night, or when an
     accepted one of the same file name came after it.
     """
-    retracted = {r.delivery for r in source.retracted}
-    accepted = [d for d in deliveries if d.decision == "accepted" and d.delivery_id not in retracted]
+    gone = out_of_force(source, deliveries)
+    accepted = in_force(source, deliveries)
     return [
         d
         for d in deliveries
         if d.decision == "rejected"
-        and d.delivery_id not in retracted
+        and d.delivery_id not in gone
         and not any(a.night > d.night or (a.seq > d.seq and a.name == d.name) for a in accepted)
     ]
 
@@ -283,9 +314,7 @@ def overdue(deliveries: list[Delivery], source: Source, today: dt.date) -> tuple
     days = sorted(_on(year, day) for year in range(today.year - 2, today.year + 3) for day in due.days)
     passed = [day for day in days if day + grace < today]
     coming = [day for day in days if day + grace >= today]
-    retracted = {r.delivery for r in source.retracted}
-    received = [d.received_on for d in deliveries if d.decision == "accepted" and d.delivery_id not in retracted]
-    newest = max(received, default=dt.date.min)
+    newest = max((d.received_on for d in in_force(source, deliveries)), default=dt.date.min)
     missed = passed[-1] if newest <= passed[-2] + grace else None
     return missed, coming[0] + grace + dt.timedelta(days=1)
 

@@ -25,6 +25,9 @@ from schemas.documents import LostKey
 KEY_VARIABLE = "SOZIALRAUM_SCHLUESSEL"
 """Environment variable that names the file with the key."""
 
+LEDGER = "veroeffentlicht"
+"""Folder below data/history with one file per release."""
+
 PUBLISHED, WITHHELD, ABSENT = "published", "withheld", "absent"
 
 _SCHEMA = pa.schema(
@@ -79,8 +82,8 @@ class CellLedger:
             KeyProblem: entries were written with a key that is neither at hand nor declared lost.
             DamagedLedger: a file of the ledger can't be read.
         """
-        folder = paths.history / "veroeffentlicht"
-        releases = [(file.stem, _read(file)) for file in sorted(folder.glob("*.parquet"), key=_counter)]
+        folder = paths.history / LEDGER
+        releases = [(file.stem, _read(file)) for file in ledger_files(paths)]
         gone = frozenset(entry.key_id for entry in lost)
         used = {e.key_id for _, entries in releases for e in entries.values() if e.key_id} - gone
         ledger = cls(folder, _key(paths, used), gone)
@@ -154,6 +157,11 @@ class CellLedger:
         for key, entry in entries.items():
             if entry.status == PUBLISHED and entry.value is not None:
                 self.ever.setdefault(key, set()).add(entry.value)
+
+
+def ledger_files(paths: Paths) -> list[Path]:
+    """The ledger's files, named by release, oldest first."""
+    return sorted((paths.history / LEDGER).glob("*.parquet"), key=_counter)
 
 
 def secret_of(value: float | None) -> str:

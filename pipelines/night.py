@@ -7,32 +7,59 @@ on disk, so every step can be run alone.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from pipelines import gate, lock
+from pipelines import faults, gate, lock
 from pipelines.audit.release import Audit
+from pipelines.audit.release_tokens import CHANGED
+from pipelines.changes.compare import Changes, Incomparable, compare
+from pipelines.changes.mass import in_words, judge
+from pipelines.changes.words import sentence, table
 from pipelines.clearance import clear
 from pipelines.disclosure.protection import Protection, ledger_entries, protect_observation
 from pipelines.exit_codes import EXIT_NOT_WELL, EXIT_OK
-from pipelines.files import point_link, read_json, remove_leftovers, write_json, write_text
+from pipelines.files import (
+    TEMPORARY,
+    point_link,
+    put_in_place,
+    read_json,
+    remove_leftovers,
+    remove_old_scratch,
+    write_json,
+    write_text,
+)
 from pipelines.history import History
 from pipelines.intake.report import report_paths
 from pipelines.intake.run import SourceState, counted, current_state, refuse_lost, take_in
 from pipelines.ledger import CellLedger
-from pipelines.marts.edition import Edition, build_edition, figure_marks
+from pipelines.marts.edition import Content, Edition, build_edition, figure_marks
 from pipelines.marts.models import Models
 from pipelines.marts.previous import Previous, read_previous
+from pipelines.past.purge import finish_purges
+from pipelines.past.withdraw import finish_withdrawals
 from pipelines.paths import Paths
 from pipelines.project import Project, load_project
-from pipelines.publishable import check_rows, delivery_rows, protection_rows
+from pipelines.provenance.files import provenance_beside
+from pipelines.publishable import check_rows, delivery_rows, protection_rows, publish_provenance
 from pipelines.published import Published, PublishedLedger
-from pipelines.release.publish import Publication, next_release_id, publish, retire, to_compare_with
+from pipelines.release.publish import (
+    Publication,
+    next_release_id,
+    point_current,
+    publish,
+    published,
+    retire,
+    settle_pending,
+    to_compare_with,
+)
 from pipelines.rollup import Gap, build_observation
 
 KEEP_INTERNAL = 2
@@ -55,6 +82,10 @@ class Night:
     public: Edition | None = None
     audit: Audit | None = None
     publication: Publication | None = None
+    held_back: Published | None = None
+    accept_changes: str | None = None
+    changes: Changes | None = None
+    mass_change: str | None = None
     finished: bool = False
     marks: dict[str, str] = field(default_factory=dict)
     taken_in: set[str] = field(default_factory=set)
@@ -62,8 +93,16 @@ class Night:
     known_marks: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def begin(cls, root: Path | str, say: Say, now: dt.datetime | None = None) -> Night:
+    def begin(
+        cls, root: Path | str, say: Say, now: dt.datetime | None = None, accept_changes: str | None = None
+    ) -> Night:
         """Take the lock, load the project, remove what a killed run left behind.
+
+        Args:
+            root: folder of the project.
+            say: takes lines of progress.
+            now: moment of the night, by default the clock's.
+            accept_changes: why a mass change may be published; None if nobody said so.
 
         Raises:
             lock.Busy: another run is active.
@@ -72,13 +111,17 @@ class Night:
         fingerprint = gate.take_fingerprint(Paths.of(root))  # first: what changes from now on is the next night's
         project = load_project(root)
         project.paths.prepare()
-        lock.take(project.paths.lock_file)
-        for folder in (project.paths.history, project.paths.warehouse, project.paths.releases):
-            for name in remove_leftovers(folder):
-                say(f"Rest eines abgebrochenen Laufs entfernt: {name}")
+        held = lock.take(project.paths.lock_file)
+        if held.note:
+            say(held.note)
+        paths = project.paths
+        _clear_away(paths, say)
+        for name in [*finish_withdrawals(paths), *finish_purges(paths)]:
+            say(f"Zu Ende gebracht, was abgebrochen war: {name} zurückgezogen oder gelöscht")
         record = read_json(project.paths.night_record)
         known = record.get("marks", {}) if isinstance(record, dict) else {}
-        return cls(project, now or dt.datetime.now(dt.UTC), fingerprint, say, known_marks=known)
+        moment = now or dt.datetime.now(dt.UTC)
+        return cls(project, moment, fingerprint, say, known_marks=known, accept_changes=accept_changes)
 
     def changed(self, mark: str) -> bool:
         """Whether a source's state, or the figures of a measure or indicator, differ from those of the last night."""
@@ -166,10 +209,11 @@ class Night:
         paths = self.project.paths
         paths.night_record.unlink(missing_ok=True)  # from here on a night that fails leaves work for the next one
         self.gaps = build_observation(self.project, states, self.observation)
-        building = paths.internal / ".neu-internal.duckdb"
+        building = paths.internal / f"{TEMPORARY}{self.release_id}.duckdb"
         self.internal = self._edition(self.observation, building)
         target = paths.internal / f"internal-{self.internal.content_hash[:12]}-{self.release_id}.duckdb"
-        building.rename(target)
+        lock.fence(paths.lock_file)
+        put_in_place(building, target)
         self.internal.file = target
         self.marks |= figure_marks(target, self.models)
         point_link(paths.internal_mart, target.name)
@@ -197,10 +241,11 @@ class Night:
         # A release that is safe only by itself must not tell earlier figures again.
         previous = Previous() if protection is not None and protection.alone else self.previous
         states = self.all_states()
-        meta = {
+        meta: dict[str, Content] = {
             "delivery": delivery_rows(states),
             "check_result": check_rows(states, [m.mart.id for m in self.models.marts], self.failed_rules),
             "release_protection": protection_rows(protection),
+            **provenance_beside(observation),
         }
         return build_edition(
             self.models,
@@ -251,11 +296,13 @@ class Night:
             cache=paths.internal / "geheimhaltung",
             report=paths.internal / "geheimhaltung.csv",
         )
+        publish_provenance(self.project, self.observation, self.protection.observation)
         self.say(self.protection.in_words())
         self.notes += self.protection.notes
         for note in self.protection.notes:
             self.say(f"Hinweis: {note}")
-        self.public = self._edition(self.protection.observation, folder / ".neu-sozialraum.duckdb", self.protection)
+        building = folder / f"{TEMPORARY}{self.release_id}.duckdb"
+        self.public = self._edition(self.protection.observation, building, self.protection)
         return self.public
 
     @cached_property
@@ -272,15 +319,66 @@ class Night:
         if self.public is not None:
             self.say("Schritt 4 von 4: veröffentlichen")
             paths = self.project.paths
-            declared = self.models.declared()
-            self.publication = publish(
-                paths.public_places, declared, self.public, self.release_id, self.now, self._release_may_go
-            )
+            self.held_back = PublishedLedger(paths).withdrawn(self.public.content_hash)
+            self._compare(self.public)
+            if self.held_back or self.implausible:
+                self.publication = self._stay(self.public)
+            else:
+                self.publication = publish(
+                    paths.public_places,
+                    self.models.declared(),
+                    self.public,
+                    self.release_id,
+                    self.now,
+                    self._release_may_go,
+                    lambda: lock.fence(paths.lock_file),
+                )
             for name in retire(paths, self.project.release.keep):
                 self.say(f"Alte Veröffentlichung entfernt: {name}")
+        if self.accept_changes is not None and self.mass_change is None:
+            self.say("Hinweis: --accept-changes war nicht nötig, es gibt keine Massenänderung")
         self._record()
         self.finished = True
         return self.publication
+
+    def _stay(self, edition: Edition) -> Publication | None:
+        """Publish nothing: the release in force stays, and what points at it is made whole."""
+        places = self.project.paths.public_places
+        lock.fence(self.project.paths.lock_file)
+        edition.file.unlink()
+        settle_pending(places)
+        if not places.current.is_symlink():
+            return None
+        in_force = os.readlink(places.current)
+        point_current(places, in_force)
+        return published(places) or Publication(in_force, "", False)  # damaged: the gate says so each night
+
+    def _compare(self, edition: Edition) -> None:
+        """What would change against the release in force, and whether that is more than the project believes."""
+        paths, rule = self.project.paths, self.project.release.mass_change
+        paths.held_changes.unlink(missing_ok=True)
+        if self.previous.release_id is None:
+            return
+        try:
+            self.changes = compare(self.models, paths.releases / self.previous.release_id, edition.file)
+        except Incomparable as error:
+            if rule:
+                note = f"kein Vergleich mit {self.previous.release_id}, Massenänderung nicht geprüft: {error}"
+                self.notes.append(note)
+                self.say(f"Hinweis: {note}")
+            return
+        mass = judge(self.changes, rule)
+        if mass and rule:
+            file, line = self.project.place(self.project.release, "mass_change")
+            self.mass_change = in_words(mass, self.changes, rule, f"{file}:{line}")
+        if self.implausible:
+            write_text(paths.held_changes, table(self.changes))
+            self.say("Massenänderung: diese Ausgabe wird nicht veröffentlicht")
+
+    @property
+    def implausible(self) -> bool:
+        """Whether this edition is not published because too much changes at once and nobody accepted it."""
+        return self.mass_change is not None and self.accept_changes is None
 
     def _release_may_go(self, folder: Path) -> None:
         """Last look at the very files, attacked as anybody could; then noted as published before anybody sees them.
@@ -294,6 +392,7 @@ class Night:
         entries = ledger_entries(protection.observation, self.observation, self.ledger)
         self.audit = clear(folder, self.models, self.ledger, entries, protection)
         self.say(self.audit.in_words())
+        lock.fence(self.project.paths.lock_file)
         self.ledger.add(self.release_id, entries)
         assert self.public is not None
         in_force = [d.delivery_id for state in self.all_states().values() for d in state.in_force]
@@ -304,6 +403,7 @@ class Night:
                 commit=commit_of_program(),
                 rules=self.project.rules,
                 deliveries=tuple(in_force),
+                accepted_changes=self.accept_changes if self.mass_change else None,
             )
         )
 
@@ -314,6 +414,7 @@ class Night:
         fingerprint = {**self.fingerprint, **_history_part(gate.take_fingerprint(paths))}
         if self.taken_in != set(self.project.sources):  # a run of single steps: what lies in the inbox is still new
             fingerprint[gate.INBOX] = "nicht angenommen"
+        lock.fence(paths.lock_file)
         write_json(
             paths.night_record,
             {
@@ -332,9 +433,18 @@ class Night:
     # ------------------------------------------------------------ outcome
 
     @property
+    def news(self) -> list[str]:
+        """What a new release changed, and why somebody let a mass change pass; empty if nothing new was published."""
+        if self.changes is None or self.publication is None or not self.publication.new:
+            return []
+        accepted = f"Massenänderung angenommen (Grund: {self.accept_changes}): {self.mass_change}"
+        return [sentence(self.changes), *([accepted] if self.mass_change else [])]
+
+    @property
     def findings(self) -> list[str]:
         """Why the state is not well, one German sentence each; empty if all is well."""
-        found = []
+        found = [withdrawn_in_words(self.held_back)] if self.held_back else []
+        found += [self._implausible_in_words()] if self.implausible else []
         for state in self.all_states().values():
             for delivery in state.outstanding:
                 page = self.project.paths.relative(report_paths(self.project, delivery)[0])
@@ -356,10 +466,31 @@ class Night:
             )
         return found
 
+    def _implausible_in_words(self) -> str:
+        paths = self.project.paths
+        return (
+            f"Nicht veröffentlicht, als Massenänderung zurückgehalten: {self.mass_change} "
+            f"{os.readlink(paths.current)} bleibt in Kraft; die interne Auswertung zeigt schon die neuen Zahlen. "
+            f"Alle Änderungen: {paths.relative(paths.held_changes)}. "
+            "Ist etwas falsch, die Lieferung berichtigen oder zurückziehen (retracted), die nächste Nacht prüft neu; "
+            'ist alles richtig: sozialraum nightly --accept-changes "GRUND"'
+        )
+
     @property
     def exit_code(self) -> int:
         """0 if all is well, 3 if not; only meaningful once the night is finished."""
         return EXIT_NOT_WELL if self.findings else EXIT_OK
+
+
+def _clear_away(paths: Paths, say: Say) -> None:
+    """Remove what killed runs left; warn if there is too little room for this one all the same."""
+    places = (paths.history, paths.warehouse, paths.releases, paths.state)
+    rests = [name for folder in places for name in remove_leftovers(folder) if not name.endswith(lock.LEASE)]
+    for name in [*rests, *remove_old_scratch(Path(tempfile.gettempdir()))]:
+        say(f"Rest eines abgebrochenen Laufs entfernt: {name}")
+    warning = faults.scarce(paths)
+    if warning:
+        say(warning)
 
 
 def _history_part(fingerprint: dict[str, str]) -> dict[str, str]:
@@ -367,13 +498,36 @@ def _history_part(fingerprint: dict[str, str]) -> dict[str, str]:
     return {part: value for part, value in fingerprint.items() if part.startswith("Archiv")}
 
 
+def withdrawn_in_words(entry: Published) -> str:
+    """Why content that was taken back is not published again, and what to do."""
+    note = entry.withdrawn or {}
+    return (
+        f"Nicht veröffentlicht: der heutige Stand hat denselben Inhalt wie die zurückgezogene Veröffentlichung "
+        f"{entry.release_id} (am {note.get('on')}, Grund: {note.get('reason')}). Eine berichtigte Lieferung ablegen "
+        "oder die Beschreibung (YAML) ändern; anderer Inhalt wird von selbst wieder veröffentlicht"
+    )
+
+
+@functools.cache
 def commit_of_program() -> str:
-    """Version of the program: the commit of the code's checkout, `unbekannt` outside one."""
+    """Version of the program: the commit of the code's checkout, `unbekannt` outside one.
+
+    Ends with `-geaendert` if the code is not that of the commit: a version that nobody can fetch again.
+    """
     here = Path(__file__).resolve().parent.parent
+    git = ["git", "--no-optional-locks", "-C", str(here)]
+    code = ["--", "pipelines", "schemas"]
     try:
-        run = subprocess.run(
-            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False
+        head, known, changes = (
+            subprocess.run([*git, *question], capture_output=True, text=True, timeout=10, check=False)
+            for question in (
+                ["rev-parse", "--verify", "HEAD"],
+                ["ls-files", "--error-unmatch", "--", "pipelines/night.py"],  # else the checkout around is another one
+                ["status", "--porcelain", *code],
+            )
         )
     except (OSError, subprocess.TimeoutExpired):
         return "unbekannt"
-    return run.stdout.strip() if run.returncode == 0 and run.stdout.strip() else "unbekannt"
+    if head.returncode or known.returncode or changes.returncode:
+        return "unbekannt"
+    return head.stdout.strip() + CHANGED * bool(changes.stdout.strip())

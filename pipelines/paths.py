@@ -90,6 +90,11 @@ class Paths:
         return self.internal / "rueckmeldungen"
 
     @property
+    def held_changes(self) -> Path:
+        """What an edition that was held back as implausible would have changed; absent if the last one was not."""
+        return self.internal / "zurueckgehaltene_aenderungen.csv"
+
+    @property
     def internal_mart(self) -> Path:
         """Link to the current internal DuckDB file."""
         return self.internal / "internal.duckdb"
@@ -129,6 +134,16 @@ class Paths:
         """Held while a run is active; never deleted."""
         return self.state / "nightly.lock"
 
+    @property
+    def attempt(self) -> Path:
+        """Note of the last attempt of a night, made when it begins and completed when it ends."""
+        return self.state / "letzter_lauf.json"
+
+    @property
+    def alerts(self) -> Path:
+        """What was told to whom, so that nobody is told every night."""
+        return self.state / "meldungen.json"
+
     def is_project(self) -> bool:
         """A project is a folder with assets/, data/ and dagster.yaml."""
         return self.assets.is_dir() and (self.root / "data").is_dir() and (self.root / "dagster.yaml").is_file()
@@ -141,11 +156,11 @@ class Paths:
             return str(path)
 
     def prepare(self) -> None:
-        """Create the folders the run writes to; those with true values are closed to others (0700)."""
-        for folder in (self.warehouse, self.releases, self.state):
+        """Create the folders the run writes to; those with true values or errors are closed to others (0700)."""
+        for folder in (self.warehouse, self.releases):
             folder.mkdir(parents=True, exist_ok=True)
         (self.warehouse / ".gitkeep").touch()  # the folder belongs to the checkout, also after it was deleted
-        for folder in (self.history, self.internal):
+        for folder in (self.history, self.internal, self.state):
             folder.mkdir(parents=True, exist_ok=True)
             if folder.stat().st_mode & 0o077:
                 os.chmod(folder, 0o700)

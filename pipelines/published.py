@@ -56,13 +56,29 @@ class PublishedLedger:
         """The entry of a release, None if it was never published."""
         return next((entry for entry in self.entries() if entry.release_id == release_id), None)
 
+    def withdrawn(self, content_hash: str) -> Published | None:
+        """The withdrawn release with this content, None if nobody took such content back."""
+        return next((e for e in reversed(self.entries()) if e.withdrawn and e.content_hash == content_hash), None)
+
+    def taken_back(self) -> set[str]:
+        """Ids of releases that must not be in force: withdrawn, or with the content of a withdrawn one."""
+        entries = self.entries()
+        contents = {e.content_hash for e in entries if e.withdrawn}
+        return {e.release_id for e in entries if e.content_hash in contents}
+
     def add(self, entry: Published) -> None:
         """Note a release before anybody can see it; a second note of the same id replaces the first."""
         others = [known for known in self.entries() if known.release_id != entry.release_id]
         self._write([*others, entry])
 
     def withdraw(self, release_id: str, day: str, reason: str) -> None:
-        """Note that a release was withdrawn."""
+        """Note that a release was withdrawn.
+
+        Raises:
+            KeyError: the ledger does not know it.
+        """
+        if release_id not in self.ids():
+            raise KeyError(release_id)
         note = {"on": day, "reason": reason}
         self._write([replace(e, withdrawn=note) if e.release_id == release_id else e for e in self.entries()])
 

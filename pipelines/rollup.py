@@ -3,6 +3,8 @@
 Order: newest accepted delivery per slice -> preferred source per slice -> sums over areas -> sums over categories ->
 measures formed from categories -> sums over consecutive periods. A part that is withheld makes the sum withheld, a
 part that is missing makes it missing; nothing is filled in. Nothing is summed in a mart.
+
+Where each figure comes from is noted on the way: the cell of a delivered one, the figures that a sum was made of.
 """
 
 from __future__ import annotations
@@ -18,9 +20,13 @@ import pyarrow as pa
 from pipelines.areas import MAX_DEPTH, Area, Membership
 from pipelines.files import TEMPORARY, quoted, replacing
 from pipelines.intake.run import SourceState, reading_path
+from pipelines.intake.tables import plain_heading
 from pipelines.project import Project
+from pipelines.provenance.files import FIGURE_PART, FIGURE_SOURCE, provenance_beside
+from pipelines.provenance.wording import correction_in_words
 from schemas.documents import ORIGINS, TOTAL, Measure, RolledUp
 
+_PLACE = "measure_id, category, area_id, period_type, reference_date"
 _KEY = "measure_id, category, area_id, area_level, period_type, reference_date, period"
 _ORIGIN_RANK = "CASE origin " + " ".join(f"WHEN '{o}' THEN {i}" for i, o in enumerate(ORIGINS)) + " END"
 _RANK_ORIGIN = "CASE origin_rank " + " ".join(f"WHEN {i} THEN '{o}'" for i, o in enumerate(ORIGINS)) + " END"
@@ -66,29 +72,33 @@ def build_observation(project: Project, states: dict[str, SourceState], target: 
 
     Columns: measure_id, category, area_id, area_level, period_type, reference_date, period, value (unit of the
     measure), obs_status, conf_status, is_suppressed, suppression_reason, origin, method, data_as_of, delivery_ids.
+    Beside it stand the files of `provenance_beside`: the cell of every delivered figure, the parts of every sum.
     """
     with duckdb.connect() as con:
         con.execute("SET preserve_insertion_order = false")
         con.execute(f"SET temp_directory = '{quoted(target.with_name(TEMPORARY + 'ausgelagert'))}'")
         _load_readings(con, project, states)
+        _load_corrections(con, states)
         _load_areas(con, project)
         _choose(con, project)
+        con.execute(_PARTS)
         gaps = _roll_up(con, project)
         _category_totals(con, project)
         for measure in project.measures.values():
             if measure.formed is not None:
                 _form(con, measure)
-        with replacing(target) as temporary:
-            con.execute(
-                f"""
-                COPY (
-                    SELECT {_KEY}, value, obs_status, conf_status, is_suppressed, suppression_reason,
-                        {_RANK_ORIGIN} AS origin, method, data_as_of, delivery_ids
-                    FROM observed
-                    ORDER BY measure_id, category, area_id, period_type, reference_date
-                ) TO '{quoted(temporary)}' (FORMAT parquet, COMPRESSION zstd)
-                """
-            )
+        observation = f"""
+            SELECT {_KEY}, value, obs_status, conf_status, is_suppressed, suppression_reason,
+                {_RANK_ORIGIN} AS origin, method, data_as_of, delivery_ids
+            FROM observed
+            ORDER BY {_PLACE}
+        """
+        beside = provenance_beside(target)
+        cells = f"SELECT {_PLACE}, {_CELL} FROM chosen ORDER BY ALL"
+        parts = f"SELECT {', '.join(FIGURE_PART)} FROM part ORDER BY ALL"
+        for file, query in ((beside["figure_source"], cells), (beside["figure_part"], parts), (target, observation)):
+            with replacing(file) as temporary:
+                con.execute(f"COPY ({query}) TO '{quoted(temporary)}' (FORMAT parquet, COMPRESSION zstd)")
     return gaps
 
 
@@ -102,7 +112,8 @@ def _load_readings(con: duckdb.DuckDBPyConnection, project: Project, states: dic
         CREATE TABLE in_force (
             source_id VARCHAR, measure_id VARCHAR, category VARCHAR, area_id VARCHAR, area_level VARCHAR,
             period_type VARCHAR, reference_date DATE, period VARCHAR, value DOUBLE, status VARCHAR, origin VARCHAR,
-            received_on DATE, delivery_id VARCHAR
+            received_on DATE, delivery_id VARCHAR, sheet VARCHAR, line BIGINT, column_number INTEGER,
+            column_name VARCHAR, received_text VARCHAR
         )
         """
     )
@@ -121,13 +132,40 @@ def _load_readings(con: duckdb.DuckDBPyConnection, project: Project, states: dic
         """
         INSERT INTO in_force
         SELECT d.source_id, r.measure_id, r.category, r.area_id, r.area_level, r.period_type, r.reference_date,
-            r.period, r.value, r.status, r.origin, d.received_on, d.delivery_id
+            r.period, r.value, r.status, r.origin, d.received_on, d.delivery_id,
+            r.sheet, r.line, r."column", r.column_name, r.text
         FROM read_parquet($files, filename = 'file') r
         JOIN delivery d USING (file)
         QUALIFY d.seq = max(d.seq) OVER (
             PARTITION BY d.source_id, r.measure_id, r.period_type, r.reference_date, r.area_level)
         """,
         {"files": [row[0] for row in rows]},
+    )
+
+
+def _load_corrections(con: duckdb.DuckDBPyConnection, states: dict[str, SourceState]) -> None:
+    """Table `touched`: per cell the declared corrections of its row in words; one of another figure is none of its."""
+    con.execute("CREATE TABLE corrected (delivery_id VARCHAR, sheet VARCHAR, line BIGINT, name VARCHAR, words VARCHAR)")
+    rows = [
+        (c.delivery, c.sheet or "", line, plain_heading(c.column), correction_in_words(c, position))
+        for state in states.values()
+        for c in state.source.corrections
+        if not c.drop
+        for position, line in enumerate(c.all_lines())
+    ]
+    if rows:
+        con.executemany("INSERT INTO corrected VALUES (?, ?, ?, ?, ?)", rows)
+    con.execute(
+        """
+        CREATE TABLE touched AS
+        WITH figure_column AS (SELECT DISTINCT delivery_id, column_name AS name FROM in_force)
+        SELECT r.delivery_id, r.sheet, r.line, r.column_number,
+            string_agg(DISTINCT c.words, ' ' ORDER BY c.words) AS correction
+        FROM in_force r
+        JOIN corrected c ON c.delivery_id = r.delivery_id AND c.sheet = r.sheet AND c.line = r.line
+        WHERE c.name = r.column_name OR (r.delivery_id, c.name) NOT IN (FROM figure_column)
+        GROUP BY ALL
+        """
     )
 
 
@@ -182,7 +220,7 @@ def _one_step(way: _Way, step: Membership, parent: Area, whole_level: bool) -> _
 
 
 def _choose(con: duckdb.DuckDBPyConnection, project: Project) -> None:
-    """Table `observed`: of several sources for a slice the first in the measure's order of preference."""
+    """Tables `chosen` (with its cell) and `observed`: of several sources the first in the measure's preference."""
     con.execute("CREATE TABLE preference (measure_id VARCHAR, area_level VARCHAR, rank INTEGER, source_id VARCHAR)")
     rows = [
         (measure.id, level, rank, figure)
@@ -195,6 +233,16 @@ def _choose(con: duckdb.DuckDBPyConnection, project: Project) -> None:
         con.executemany("INSERT INTO preference VALUES (?, ?, ?, ?)", rows)
     con.execute(
         f"""
+        CREATE TABLE chosen AS
+        SELECT {_KEY}, value, status, origin, received_on, {_CELL}
+        FROM in_force JOIN preference USING (measure_id, area_level, source_id)
+        LEFT JOIN touched USING (delivery_id, sheet, line, column_number)
+        QUALIFY rank = min(rank) OVER (PARTITION BY measure_id, category, area_level, period_type, reference_date)
+        """
+    )
+    con.execute("UPDATE chosen SET sheet = NULL WHERE sheet = ''")  # text files have none
+    con.execute(
+        f"""
         CREATE TABLE observed AS
         SELECT {_KEY}, value,
             CASE status WHEN 'value' THEN 'A' WHEN 'suppressed' THEN 'Q' ELSE 'O' END AS obs_status,
@@ -204,8 +252,7 @@ def _choose(con: duckdb.DuckDBPyConnection, project: Project) -> None:
                 AS suppression_reason,
             {_ORIGIN_RANK} AS origin_rank, 'delivered' AS method, received_on AS data_as_of,
             delivery_id AS delivery_ids
-        FROM in_force JOIN preference USING (measure_id, area_level, source_id)
-        QUALIFY rank = min(rank) OVER (PARTITION BY measure_id, category, area_level, period_type, reference_date)
+        FROM chosen
         """
     )
 
@@ -253,6 +300,22 @@ _SUMMED = f"""
     HAVING count(o.area_id) > 0
 """
 
+_CELL = ", ".join(FIGURE_SOURCE)
+
+_PARTS = """
+    CREATE TABLE part (
+        measure_id VARCHAR, category VARCHAR, area_id VARCHAR, period_type VARCHAR, reference_date DATE,
+        part_measure_id VARCHAR, part_category VARCHAR, part_area_id VARCHAR, part_reference_date DATE,
+        weight DOUBLE, kind VARCHAR
+    )
+"""
+
+_FIGURE_AND_PART = """
+    SELECT s.measure_id, s.category, s.area_id, s.period_type, s.reference_date, o.measure_id AS part_measure_id,
+        o.category AS part_category, o.area_id AS part_area_id, o.reference_date AS part_reference_date
+"""
+"""What is noted of a sum s and one of the figures o it was made of."""
+
 _GAPS = """
     SELECT s.measure_id, s.category, s.area_id, s.period, o.value, s.value
     FROM summed s
@@ -280,10 +343,19 @@ def _roll_up(con: duckdb.DuckDBPyConnection, project: Project) -> list[Gap]:
         con.execute(_SUMMED)
         gaps += [Gap(*row) for row in con.execute(_GAPS).fetchall()]
         con.execute(
-            """
-            INSERT INTO observed BY NAME
-            SELECT s.* FROM summed s
-            ANTI JOIN observed o USING (measure_id, category, area_id, period_type, reference_date)
+            f"""
+            DELETE FROM summed s WHERE EXISTS (
+                SELECT 1 FROM observed o WHERE (o.measure_id, o.category, o.area_id, o.period_type, o.reference_date)
+                    = (s.measure_id, s.category, s.area_id, s.period_type, s.reference_date));
+            INSERT INTO part BY NAME
+            {_FIGURE_AND_PART}, b.weight, 'areas' AS kind
+            FROM summed s
+            JOIN wanted w ON w.measure_id = s.measure_id AND w.area_level = s.area_level
+            JOIN part_of b ON b.parent_id = s.area_id AND b.area_level = w.from_level
+                AND b.reference_date = s.reference_date
+            JOIN observed o ON o.measure_id = s.measure_id AND o.category = s.category AND o.area_id = b.area_id
+                AND o.period_type = s.period_type AND o.reference_date = s.reference_date;
+            INSERT INTO observed BY NAME FROM summed
             """
         )
     return gaps
@@ -313,23 +385,43 @@ def _form(con: duckdb.DuckDBPyConnection, measure: Measure) -> None:
             {_sum("count(*)")}
         FROM observed e
         JOIN observed o ON o.measure_id = e.measure_id AND o.area_id = e.area_id AND o.period_type = e.period_type
-            AND o.reference_date > e.reference_date - to_years($periods)
-            AND o.reference_date <= e.reference_date
-            AND month(o.reference_date) = month(e.reference_date)
+            AND {_pooled("o", "e")}
         WHERE e.measure_id = $yearly
         GROUP BY ALL
         HAVING count(*) = $periods
         """,
         {"target": measure.id, "yearly": yearly, "periods": formed.periods},
     )
+    con.execute(
+        f"""
+        INSERT INTO part BY NAME
+        SELECT s.measure_id, s.category, s.area_id, s.period_type, s.reference_date, y.part_measure_id,
+            y.part_category, y.part_area_id, y.part_reference_date, y.weight, 'periods' AS kind
+        FROM observed s
+        JOIN part y ON y.measure_id = $yearly AND y.area_id = s.area_id AND y.period_type = s.period_type
+            AND {_pooled("y")}
+        WHERE s.measure_id = $target
+        """,
+        {"target": measure.id, "yearly": yearly, "periods": formed.periods},
+    )
+    con.execute("DELETE FROM part WHERE measure_id = ?", [yearly])
     con.execute("DELETE FROM observed WHERE measure_id = ?", [yearly])
+
+
+def _pooled(part: str, figure: str = "s") -> str:
+    """Condition: a year belongs to those that end with the year of a figure."""
+    return (
+        f"{part}.reference_date > {figure}.reference_date - to_years($periods) "
+        f"AND {part}.reference_date <= {figure}.reference_date "
+        f"AND month({part}.reference_date) = month({figure}.reference_date)"
+    )
 
 
 def _add_categories(con: duckdb.DuckDBPyConnection, base: str, codes: list[str], target: str) -> None:
     """`target`/insgesamt = sum of categories `codes` of `base`, wherever one of them exists and no total yet."""
     con.execute(
         f"""
-        INSERT INTO observed BY NAME
+        CREATE OR REPLACE TEMP TABLE summed AS
         SELECT * FROM (
             SELECT $target AS measure_id, '{TOTAL}' AS category, o.area_id, o.area_level, o.period_type,
                 o.reference_date, o.period, {_sum(len(codes))}
@@ -341,3 +433,14 @@ def _add_categories(con: duckdb.DuckDBPyConnection, base: str, codes: list[str],
         """,
         {"target": target, "base": base, "codes": codes},
     )
+    con.execute(
+        f"""
+        INSERT INTO part BY NAME
+        {_FIGURE_AND_PART}, 1 AS weight, 'categories' AS kind
+        FROM summed s
+        JOIN observed o ON o.measure_id = $base AND list_contains($codes, o.category) AND o.area_id = s.area_id
+            AND o.period_type = s.period_type AND o.reference_date = s.reference_date
+        """,
+        {"base": base, "codes": codes},
+    )
+    con.execute("INSERT INTO observed BY NAME FROM summed")

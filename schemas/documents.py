@@ -904,6 +904,18 @@ class LostKey(Strict):
     reason: str
 
 
+class MassChange(Strict):
+    """An edition in which more than this changes at once is not published before a person accepts it.
+
+    Compared are the values that the release in force shows; each of them changes if it differs by more than `percent`
+    or is no longer shown.
+    """
+
+    share: float = Field(gt=0, lt=1, description="largest share of the shown values that may change (0.2 = a fifth)")
+    percent: float = Field(gt=0, description="a value has changed if it differs by more per cent of the earlier value")
+    at_least: int = Field(ge=1, description="only where the release in force shows at least so many values")
+
+
 class Release(Strict):
     """What the project publishes, and as whom."""
 
@@ -919,6 +931,11 @@ class Release(Strict):
     internal: bool = Field(default=False, description="true: nothing is published, only the internal marts are built")
     keep: int = Field(default=30, ge=2, description="number of releases kept on disk")
     lost_keys: list[LostKey] = []
+    mass_change: MassChange | None = Field(
+        default=None,
+        exclude=True,  # a limit of the run: no figure and no text of a release depends on it
+        description="a night in which more than this changes does not publish",
+    )
 
 
 Document = Areas | Source | Measure | Indicator | CompositeIndex | Mart | Release

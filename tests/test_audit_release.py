@@ -622,8 +622,14 @@ def release_of(models: Models, cells: Cells, folder: Path) -> Path:
     pq.write_table(
         pa.Table.from_pylist(rows, schema=pa.schema([(c, special.get(c, text)) for c in columns])), observation
     )
+    places = [(*r[:4], dt.date.fromisoformat(r[4]), "amt-0001", None, None, 2, *[None] * 3) for r in sorted(cells)]
     edition = build_edition(
-        models, observation, folder / "sozialraum.duckdb", {}, release_id="20260302T040000Z-0001", commit="a" * 40
+        models,
+        observation,
+        folder / "sozialraum.duckdb",
+        {"figure_source": places},
+        release_id="20260302T040000Z-0001",
+        commit="a" * 40,
     )
     write_feed(folder, edition.file, models, NOW)
     write_datapackage(folder, models, "20260302T040000Z-0001", edition.content_hash, NOW)

@@ -39,6 +39,7 @@ from pipelines.ledger import CellLedger
 from pipelines.night import Night
 from pipelines.nightly import run_nightly
 from pipelines.paths import Paths
+from pipelines.provenance.files import provenance_beside
 from tests.conftest import Quiet, run_night, sozialraum
 from tests.test_history import NOW, put, release_locks
 from tests.test_marts import measure
@@ -388,6 +389,17 @@ def test_true_observation_taken_for_the_public_edition(struck: Path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(Night, "_edition", lambda self, _file, *more: build(self, self.observation, *more))
         assert computed(stopped(struck), district(2))
+    recovers_in_a_copy(struck)
+
+
+def test_received_cells_taken_for_the_public_edition(struck: Path, monkeypatch: Patch) -> None:
+    def all_told(_project: Any, internal: Path, public: Path) -> None:
+        for name, file in provenance_beside(internal).items():
+            shutil.copyfile(file, provenance_beside(public)[name])
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.night.publish_provenance", all_told)
+        assert named(stopped(struck), r"nicht_ableitbar meta\.figure_source, hilfen, .*ohnehin öffentlich")
     recovers_in_a_copy(struck)
 
 

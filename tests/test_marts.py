@@ -480,15 +480,21 @@ def test_area_profile_shows_the_latest_period_of_each_indicator(con: duckdb.Duck
 def test_provenance_lists_the_deliveries_of_one_figure(con: duckdb.DuckDBPyConnection) -> None:
     rows = rows_of(con, "FROM api.herkunft('geburtenziffer', 'Altstadt', '2022')")
     assert [(r["lieferung"], r["quelle"], r["herausgeber"], str(r["eingegangen_am"])) for r in rows] == [
+        ("standesamt-0001", "standesamt", "Amt", "2026-03-02"),
         (
             "beispiel-0001",
             "Arbeitslose und Einwohner (konstruiertes Beispiel)",
             "Statistikstelle Musterstadt (konstruiert)",
             "2026-03-02",
         ),
-        ("standesamt-0001", "standesamt", "Amt", "2026-03-02"),
     ]
     assert {r["wert"] for r in rows} == {10.0}
+    assert [(r["rolle"], r["kennzahl"], str(r["stichtag"]), r["anzahl"]) for r in rows] == [
+        ("Zähler", "geburten", "2022-12-31", 24),
+        ("Nenner", "einwohner_15_64", "2022-12-31", 2400),  # of the end of the year, as the indicator declares
+    ]
+    one = "gebiet_name = 'Altstadt' AND zeitraum = '2022' AND indikator = 'geburtenziffer'"
+    assert rows_of(con, f"FROM api.herkunft_aller_zahlen WHERE {one}") == rows
 
 
 def test_labelled_view_has_a_row_for_each_value_and_areas_their_view(con: duckdb.DuckDBPyConnection) -> None:

@@ -25,6 +25,7 @@ from pipelines.intake.run import SourceState, reading_path
 from pipelines.paths import Paths
 from pipelines.periods import period_key
 from pipelines.project import Project
+from pipelines.provenance.files import provenance_beside
 from pipelines.rollup import Gap, build_observation
 from schemas.documents import Measure, Source
 from schemas.yaml_source import Parsed
@@ -116,6 +117,18 @@ class Observed:
         ]
         assert len(found) == 1, found
         return found[0]
+
+    def parts(self, area: str, date: dt.date = Y22, measure: str = "m") -> set[tuple[Any, ...]]:
+        """(measure, category, area, year, weight, kind) of the figures that a sum was made of."""
+        rows = pq.read_table(provenance_beside(self.file)["figure_part"]).to_pylist()
+        return {
+            (
+                *(r["part_measure_id"], r["part_category"], r["part_area_id"], r["part_reference_date"].year),
+                *(r["weight"], r["kind"]),
+            )
+            for r in rows
+            if (r["area_id"], r["reference_date"], r["measure_id"]) == (area, date, measure)
+        }
 
     def places(self, measure: str = "m") -> set[tuple[str, dt.date]]:
         return {(r["area_id"], r["reference_date"]) for r in self.rows if r["measure_id"] == measure}
@@ -306,6 +319,20 @@ def test_estimate_stays_an_estimate_further_up(tmp_path: Path) -> None:
     seen = world.observe(("s", figures({"A": 100, "M": 50, "D": 1000})))
     assert seen.value("T") == pytest.approx(1150)
     assert (seen.one("T")["obs_status"], seen.one("T")["method"]) == ("E", "estimated")
+
+
+def test_every_sum_names_the_figures_it_was_made_of(tmp_path: Path) -> None:
+    seen = halved(tmp_path).observe(("s", figures({"A": 100, "M": 50, "D": 1000})))
+    whole = ("m", "insgesamt", "A", 2022, 1.0, "areas")
+    assert seen.parts("P") == {whole, ("m", "insgesamt", "M", 2022, 0.3, "areas")}
+    assert seen.parts("T") == {("m", "insgesamt", part, 2022, 1.0, "areas") for part in "AMD"}
+    assert seen.parts("A") == set()
+
+
+def test_sum_names_parts_without_value_and_none_that_do_not_exist(tmp_path: Path) -> None:
+    seen = town(tmp_path).observe(("s", figures({"A": 1, "B": STAR, "D": 4})))
+    assert {part[2] for part in seen.parts("P")} == {"A", "B"}
+    assert {part[2] for part in seen.parts("T")} == {"P", "Q"}
 
 
 def test_two_hierarchies_to_the_same_area_do_not_count_twice(tmp_path: Path) -> None:
@@ -589,6 +616,9 @@ def test_three_year_sum_of_some_categories(tmp_path: Path) -> None:
     given_figures = [f for year in (2020, 2021, 2022) for f in split_figures("A", 1, 2, 4, summer(year))]
     seen = school_town(tmp_path, ["x", "z"]).observe(("s", given_figures))
     assert seen.value("A", summer(2022), "drei") == 15
+    assert seen.parts("A", summer(2022), "drei") == {
+        ("m", category, "A", year, 1.0, "periods") for category in "xz" for year in (2020, 2021, 2022)
+    }
 
 
 def test_years_are_a_year_apart_even_if_other_days_lie_between(tmp_path: Path) -> None:
@@ -702,6 +732,10 @@ def test_any_hierarchy_equals_an_independent_roll_up(tmp_path: Path, city: Any, 
         assert row["is_suppressed"] == (obs_status == "Q")
         assert row["suppression_reason"] == {"Q": "confidential", "O": "missing_source"}.get(obs_status)
         assert row["method"] == ("delivered" if key in given_cells else row["method"])
+        parts = seen.parts(*key)
+        assert bool(parts) == (key not in given_cells)
+        if parts and obs_status in "AE":
+            assert value == sum(Fraction(str(p[4])) * expected[p[2], key[1]][0] for p in parts)
     before = seen.file.read_bytes()
     again = world.observe(("s", rows), shuffle=seed)
     assert again.rows == seen.rows

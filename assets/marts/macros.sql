@@ -61,3 +61,57 @@ CASE {{ origin }} WHEN 'published' THEN 0 WHEN 'open_data' THEN 1 WHEN 'secondar
 {% macro origin_of(rank) -%}
 CASE {{ rank }} WHEN 0 THEN 'published' WHEN 1 THEN 'open_data' WHEN 2 THEN 'secondary' WHEN 3 THEN 'inferred' ELSE 'constructed' END
 {%- endmacro %}
+
+{#- Reference date of the denominator that serves a figure of a day, by the rule of its indicator. -#}
+{% macro denominator_date(rule, date) -%}
+CASE {{ rule }}
+            WHEN 'year_end' THEN make_date(year({{ date }}), 12, 31)
+            WHEN 'previous_year_end' THEN make_date(year({{ date }}) - 1, 12, 31)
+            ELSE {{ date }} END
+{%- endmacro %}
+
+{#-
+Every delivered cell behind the figures w of api.indikatorwerte for which a condition holds: their numerator and denominator
+(or rate) r, each followed down through the sums it was made of. Names are qualified throughout: this serves macros, too.
+-#}
+{% macro cells_behind(condition) -%}
+WITH RECURSIVE cell AS (
+    SELECT
+        r.indikator, r.gebiet, r.zeitbezug, r.stichtag, r.rechenweg, r.rolle, r.kennzahl AS measure_id,
+        r.auspraegung AS category, r.gebiet AS area_id, r.zeitbezug_anzahl AS period_type,
+        r.stichtag_anzahl AS reference_date, CAST(1 AS DOUBLE) AS weight
+    FROM api.rechenwege AS r
+    JOIN mart.area AS b ON b.area_id = r.gebiet
+    WHERE {{ condition }}
+    UNION ALL
+    SELECT
+        c.indikator, c.gebiet, c.zeitbezug, c.stichtag, c.rechenweg, c.rolle, p.part_measure_id, p.part_category,
+        p.part_area_id, p.period_type, p.part_reference_date, c.weight * p.weight
+    FROM cell AS c
+    JOIN meta.figure_part AS p
+        ON p.measure_id = c.measure_id AND p.category = c.category AND p.area_id = c.area_id
+        AND p.period_type = c.period_type AND p.reference_date = c.reference_date
+)
+
+SELECT
+    w.indikator, w.gebiet, w.gebiet_name, w.ebene, w.zeitraum, w.wert, w.zaehler, w.nenner, w.datenherkunft,
+    d.delivery_id AS lieferung, d.source_title AS quelle, d.publisher AS herausgeber, d.address AS fundstelle,
+    d.received_on AS eingegangen_am, c.rechenweg, c.rolle, o.measure_id AS kennzahl, o.category AS auspraegung,
+    o.area_id AS teilgebiet, a.name AS teilgebiet_name, o.reference_date AS stichtag, o.value AS anzahl,
+    c.weight AS gewicht, s.sheet AS blatt, s.line AS zeile, s.column_number AS spalte, s.column_name AS spaltenname,
+    s.received_text AS zelltext, s.correction AS berichtigung
+FROM cell AS c
+JOIN api.indikatorwerte AS w
+    ON w.indikator = c.indikator AND w.gebiet = c.gebiet AND w.zeitbezug = c.zeitbezug AND w.stichtag = c.stichtag
+JOIN meta.figure_source AS s
+    ON s.measure_id = c.measure_id AND s.category = c.category AND s.area_id = c.area_id
+    AND s.period_type = c.period_type AND s.reference_date = c.reference_date
+JOIN mart.observation AS o
+    ON o.measure_id = c.measure_id AND o.category = c.category AND o.area_id = c.area_id
+    AND o.period_type = c.period_type AND o.reference_date = c.reference_date
+JOIN mart.area AS a ON a.area_id = o.area_id
+JOIN meta.delivery AS d ON d.delivery_id = s.delivery_id
+ORDER BY
+    w.indikator, w.ebene, w.gebiet, w.stichtag, c.rolle DESC, o.measure_id, o.category, a.sort_key, o.area_id,
+    o.reference_date
+{%- endmacro %}

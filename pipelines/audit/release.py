@@ -29,6 +29,7 @@ from pipelines.audit.public_relations import Template, all_templates, exactly, i
 from pipelines.audit.release_attack import Proof, prove
 from pipelines.audit.release_discovery import discover
 from pipelines.audit.release_files import check_containers, check_keys, check_names, file_checks
+from pipelines.audit.release_provenance import check_provenance
 from pipelines.audit.release_rebuild import check_codes, check_objects, check_package, check_reproduction, public_levels
 from pipelines.audit.release_revision import check_revisions
 from pipelines.audit.release_rewrite import check_rewritten
@@ -119,6 +120,7 @@ def audit_release(
         lambda: check_containers(folder),
         lambda: check_tokens(folder, models),
         lambda: check_revisions(folder, public, must=models is not None),
+        lambda: check_provenance(database, must=models is not None),
         lambda: check_reproduction(database, public, models) if models is not None else [],
         lambda: check_package(folder, models) if models is not None else [],
         lambda: check_rewritten(folder, models) if models is not None else [],

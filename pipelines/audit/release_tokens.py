@@ -20,6 +20,8 @@ from pipelines.files import sha256_file
 from pipelines.marts.models import Models
 from pipelines.paths import DATABASE, RELEASE_ID
 
+CHANGED = "-geaendert"
+"""Ends the version of a program whose code is not that of its commit."""
 _HEX = re.compile(rb"[0-9A-Fa-f]{32,}")
 _ADVICE = "Eine einfache Prüfsumme lässt sich durch Probieren auflösen; entfernen."
 _PACKAGE_KEYS = {
@@ -107,7 +109,8 @@ def _expected(folder: Path, models: Models | None) -> set[bytes]:
     except duckdb.Error:
         row = None
     if row is not None:
-        content, commit, rules = map(str, row)
+        content, version, rules = map(str, row)
+        commit = version.removesuffix(CHANGED)
         known |= {token for token, length in ((content, 64), (commit, 40), (rules, 64)) if len(token) == length}
     if models is not None:
         known.add(models.project.rules)
@@ -180,7 +183,7 @@ def _release_row(folder: Path, models: Models | None) -> list[Leak]:
 _NAMED = {
     "release_id": RELEASE_ID.pattern,
     "content_hash": r"[0-9a-f]{64}",
-    "commit": r"[0-9a-f]{40}|unbekannt",
+    "commit": rf"[0-9a-f]{{40}}({CHANGED})?|unbekannt",
     "rules": r"[0-9a-f]{64}",
 }
 """What `meta.release` says, and in what form; releases made before there were revisions say no more."""
@@ -209,4 +212,4 @@ def _package(folder: Path, content_hash: str) -> list[Leak]:
     return leaks + [Leak("unbekannte_spalte", f"{where}, {key}", text) for where, key in strangers]
 
 
-__all__ = ["CHECKSUMS", "check_tokens", "strange"]
+__all__ = ["CHANGED", "CHECKSUMS", "check_tokens", "strange"]

@@ -1,5 +1,6 @@
 """The release of a project, and with it the wide steps of the run over all its documents."""
 
+import datetime as dt
 import os
 import socket
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from pipelines import alerts, lock
 from pipelines.components.areas import areas_spec
 from pipelines.components.base import (
     AREAS_KEY,
@@ -29,16 +31,26 @@ from pipelines.components.indicator import indicator_spec
 from pipelines.components.mart import MART_CHECK, mart_check, mart_spec
 from pipelines.components.measure import measure_spec
 from pipelines.components.source import CONTRACT_CHECK, contract_check, delivery_spec, reading_spec
+from pipelines.exit_codes import EXIT_FAILED
+from pipelines.incidents import cause_of
 from pipelines.intake.run import SourceState
 from pipelines.marts.models import Models
 from pipelines.night import Night
+from pipelines.paths import Paths
 from pipelines.project import Project
 from pipelines.publishable import check_rows
+from pipelines.status import note_begin, note_end, refuse_stale
 from schemas.documents import Release
 
 FINAL_CHECK = "alle_lieferungen_angenommen"
 BEGUN_BY, COMMAND_LINE = "sozialraum/anlass", "Kommandozeile"
+KEEP_RUNS = dt.timedelta(days=90)
+MOST_FORGOTTEN = 20
+"""Runs removed per night; their number only matters for the first night after an update."""
 _NIGHTS: dict[str, Night] = {}
+_BEGUN_HERE: set[str] = set()
+"""Runs begun by schedule, sensor or web page; those of the command line note their end themselves."""
+_LAST_STEP = "veroeffentlichen"
 
 
 class ReleaseComponent(YamlComponent[Release]):
@@ -66,6 +78,12 @@ def night_of(project: Project, context: dg.AssetExecutionContext) -> Night:
     night = _NIGHTS.get(context.run.run_id)
     if night is None:
         _NIGHTS.clear()
+        lock.take(project.paths.lock_file)  # before the note: one that is turned away leaves that of the active run
+        selected = context.run.asset_selection
+        if not selected or {INTAKE_KEY, RELEASE_KEY} <= selected:  # single steps are no night
+            note_begin(project.paths)
+            _BEGUN_HERE.add(context.run.run_id)
+        refuse_stale(project.paths)
         night = _NIGHTS[context.run.run_id] = Night.begin(project.paths.root, context.log.info)
         fail_dead_runs(context.instance, context.run.run_id)
     return night
@@ -76,6 +94,29 @@ def adopt(run_id: str, night: Night) -> None:
     _NIGHTS.clear()
     _NIGHTS[run_id] = night
     prepare(night.models)
+
+
+def telling_hooks(paths: Paths) -> set[dg.HookDefinition]:
+    """Runs begun by schedule, sensor or web page note their end and tell whom it concerns, as the command line does."""
+
+    def end(context: dg.HookContext, cause: str = "") -> None:
+        if context.run_id in _BEGUN_HERE:
+            night = _NIGHTS.get(context.run_id)
+            note_end(paths, night.exit_code if night and night.finished else EXIT_FAILED, cause)
+            alerts.tell(paths.root, context.log.info)
+
+    @dg.success_hook(name="meldung_nach_erfolg")
+    def after_success(context: dg.HookContext) -> None:
+        if context.op.name == _LAST_STEP:
+            end(context)
+
+    @dg.failure_hook(name="meldung_nach_fehler")
+    def after_failure(context: dg.HookContext) -> None:
+        night, error = _NIGHTS.get(context.run_id), context.op_exception
+        published = night is not None and night.finished  # then the closing check failed: a finding, no failure
+        end(context, "" if published or error is None else cause_of(error))
+
+    return {after_success, after_failure}
 
 
 def fail_dead_runs(instance: dg.DagsterInstance, own: str) -> list[str]:
@@ -89,6 +130,23 @@ def fail_dead_runs(instance: dg.DagsterInstance, own: str) -> list[str]:
         where = f"{socket.gethostname()}, Prozess {os.getpid()}"
         instance.report_run_failed(run, f"Der Lauf wurde abgebrochen; festgestellt vom nächsten Lauf ({where}).")
     return [run.run_id for run in dead]
+
+
+def forget_old_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Dagster's record grows without end: runs older than `KEEP_RUNS` go, a few each night.
+
+    A run stays while it holds the newest event of an asset: what has not changed for months is not reported again, and
+    the freshness of deliveries is told from there.
+    """
+    before = dg.RunsFilter(created_before=dt.datetime.now(dt.UTC) - KEEP_RUNS)
+    old = [run.run_id for run in instance.get_runs(filters=before)]
+    if old:
+        newest = [record.asset_entry.last_materialization_record for record in instance.get_asset_records()]
+        needed = {event.run_id for event in newest if event}
+        old = [run_id for run_id in old if run_id not in needed][-MOST_FORGOTTEN:]
+    for run_id in old:
+        instance.delete_run(run_id)
+    return old
 
 
 def forget_removed(instance: dg.DagsterInstance, job: dg.JobDefinition) -> None:
@@ -216,10 +274,10 @@ class _Steps:
             FINAL_CHECK,
             asset=RELEASE_KEY,
             blocking=True,
-            description="Veröffentlicht ist; hier steht, ob alle Lieferungen angenommen und pünktlich sind.",
+            description="Ob alle Lieferungen angenommen und pünktlich sind; wird nichts veröffentlicht, warum.",
         )
 
-        @dg.multi_asset(name="veroeffentlichen", specs=[release], check_specs=[check])
+        @dg.multi_asset(name=_LAST_STEP, specs=[release], check_specs=[check])
         def veroeffentlichen(context: dg.AssetExecutionContext) -> Iterator[Any]:
             night = night_of(project, context)
             publication = night.publish()
@@ -227,12 +285,14 @@ class _Steps:
             yield dg.MaterializeResult(
                 RELEASE_KEY,
                 metadata={
-                    "veroeffentlichung": publication.release_id if publication else "keine (internes Projekt)",
+                    "veroeffentlichung": publication.release_id if publication else "keine",
                     "neu": bool(publication and publication.new),
+                    "aenderungen": "\n".join(night.news) or "keine",
                     "angriff": night.audit.in_words() if night.audit else "nicht nötig: Inhalt unverändert",
                 },
             )
-            text = "alles angenommen" if not findings else "veröffentlicht, aber: " + "; ".join(findings)
+            but = "" if night.implausible or night.held_back else "veröffentlicht, aber: "  # the finding says so itself
+            text = "alles angenommen" if not findings else but + "; ".join(findings)
             yield dg.AssetCheckResult(
                 passed=not findings,
                 asset_key=RELEASE_KEY,

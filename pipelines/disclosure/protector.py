@@ -21,7 +21,7 @@ from pipelines.disclosure.block import OPEN_WIDTH, Block, Need, canonical_rows, 
 from pipelines.disclosure.heuristic import State
 from pipelines.disclosure.solver import TOLERANCE, SolverFailed
 from pipelines.disclosure.system import Flags, Floats, Indexes, System
-from pipelines.files import read_json, sha256_text, write_json
+from pipelines.files import read_sealed, sha256_text, write_sealed
 
 __all__ = ["Cache", "ComponentResult", "FileCache", "Pattern", "SolverFailed", "Task", "Unprotectable", "protect"]
 
@@ -125,11 +125,11 @@ class FileCache:
 
     def get(self, key: str) -> Any:
         """The entry, or None."""
-        return read_json(self.folder / f"{key}.json")
+        return read_sealed(self.folder / f"{key}.json")
 
     def put(self, key: str, entry: dict[str, Any]) -> None:
         """Write an entry atomically."""
-        write_json(self.folder / f"{key}.json", entry)
+        write_sealed(self.folder / f"{key}.json", entry)
 
 
 def protect(task: Task, *, cache: Cache | None = None) -> Pattern:

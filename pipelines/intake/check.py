@@ -9,17 +9,16 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import os
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.exit_codes import EXIT_NOT_WELL, EXIT_OK, EXIT_USAGE
-from pipelines.files import TEMPORARY, sha256_file
-from pipelines.history import RECEIPT, DamagedArchive, Delivery, History
+from pipelines.files import sha256_file
+from pipelines.history import DamagedArchive, Delivery, History, out_of_force
 from pipelines.intake.report import kind_of, newest_in_force, write_answer
 from pipelines.intake.run import SourceState, judge_all
-from pipelines.paths import Paths
+from pipelines.past.aside import Aside
 from pipelines.plaintext import printable
 from pipelines.progress import Voice
 from pipelines.project import ConfigError, Project, load_project
@@ -40,23 +39,6 @@ class Trial:
     case: Case
     notes: list[str]
     known: Delivery | None = None
-
-
-@dataclass(frozen=True)
-class _Aside(Paths):
-    """Paths of a project whose archive and cache stand elsewhere."""
-
-    scratch: Path
-
-    @property
-    def history(self) -> Path:
-        """Receipts as copies, bytes as links."""
-        return self.scratch / "history"
-
-    @property
-    def warehouse(self) -> Path:
-        """Readings as links; new ones stay here."""
-        return self.scratch / "warehouse"
 
 
 def check_file(root: Path, file: Path, source_id: str, voice: Voice, report: Path | None = None) -> int:
@@ -106,8 +88,9 @@ def try_file(project: Project, source: Source, file: Path, now: dt.datetime) -> 
         aside = _set_aside(project, source, Path(folder))
         state = SourceState(source, [])
         archived = History(aside.paths).deliveries(source.id)
-        delivery = known or _next_delivery(source, deliveries, file, digest, now, Path(folder))
-        asked = archived if known else [*archived, delivery]
+        judged = known if known is not None and not known.purged else None
+        delivery = judged or _next_delivery(source, deliveries, file, digest, now, Path(folder))
+        asked = archived if judged else [*archived, delivery]
         try:
             accepted = judge_all(aside, source, asked, project.rules_of(source), state, now.date())
         except DamagedArchive as error:
@@ -115,7 +98,7 @@ def try_file(project: Project, source: Source, file: Path, now: dt.datetime) -> 
                 raise Refused(f"{file} ändert sich gerade; bitte noch einmal, wenn die Datei fertig ist") from error
             raise
     verdict = state.verdicts[delivery.delivery_id]
-    decision = known.decision if known else None
+    decision = judged.decision if judged else None
     if decision is None and delivery.delivery_id in accepted:
         decision = "accepted"
     case = Case(
@@ -135,7 +118,8 @@ def try_file(project: Project, source: Source, file: Path, now: dt.datetime) -> 
 
 def _same(delivery: Delivery, source: Source, digest: str, name: str) -> bool:
     """Whether a file is a delivery that was received before; the name counts where the layout reads from it."""
-    return delivery.sha256 == digest and (delivery.name == name or not source.layout.period.file_name)
+    any_name = delivery.purged or not source.layout.period.file_name
+    return delivery.sha256 == digest and bool(any_name or delivery.name == name)
 
 
 def _next_delivery(
@@ -151,20 +135,11 @@ def _next_delivery(
 
 def _set_aside(project: Project, source: Source, folder: Path) -> Project:
     """The same project with a stand-in for archive and cache, as far as the source is concerned."""
-    paths = project.paths
-    aside = _Aside(paths.root, folder)
-    for source_id in _concerned(project, source):
-        for delivery in History(paths).deliveries(source_id):
-            place = aside.history / "deliveries" / source_id / delivery.folder.name
-            place.mkdir(parents=True)
-            shutil.copyfile(delivery.folder / RECEIPT, place / RECEIPT)
-            os.symlink(delivery.file, place / "bytes")
-        readings = aside.readings / source_id
-        readings.mkdir(parents=True)
-        cached = paths.readings / source_id
-        for path in cached.iterdir() if cached.is_dir() else []:
-            if not path.name.startswith(TEMPORARY):  # a night may be writing it
-                os.symlink(path, readings / path.name)
+    aside = Aside(project.paths.root, folder)
+    concerned = _concerned(project, source)
+    for delivery in (d for source_id in concerned for d in History(project.paths).deliveries(source_id)):
+        aside.add(delivery)
+    aside.link_readings(project.paths, concerned)
     return dataclasses.replace(project, paths=aside)
 
 
@@ -199,7 +174,12 @@ def _notes(case: Case, known: Delivery | None) -> list[str]:
             f"Diese Datei ist schon eingegangen: Lieferung {known.delivery_id} vom {known.received_on:%d.%m.%Y} "
             f"({known.name}), {decided}; noch einmal geliefert ändert sie nichts"
         )
-        if any(r.delivery == known.delivery_id for r in source.retracted):
+        if known.purged:
+            notes.append(
+                f"Die Lieferung {known.delivery_id} ist gelöscht ({known.purged['reason']}); dieselben Bytes werden "
+                "nicht wieder angenommen"
+            )
+        elif known.delivery_id in out_of_force(source, [known]):
             notes.append(f"Die Lieferung {known.delivery_id} ist zurückgezogen, ihre Zahlen gelten nicht")
     corrections = sum(c.delivery == case.delivery_id for c in source.corrections)
     if corrections:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.files import sha256_file, sha256_text, write_text
-from pipelines.history import Delivery, History
+from pipelines.history import Delivery, History, in_force
 from pipelines.intake.failures import column_letters
 from pipelines.intake.verdict import Verdict
 from pipelines.project import Project
@@ -91,11 +91,10 @@ def kind_of(verdict: Verdict, decision: str | None, *, changed_rules: bool) -> K
 
 
 def newest_in_force(project: Project, source: Source, apart_from: str = "") -> Delivery | None:
-    """The accepted delivery of a source, not retracted, that arrived last; not the one named."""
-    passed = {apart_from, *(r.delivery for r in source.retracted)}
-    deliveries = History(project.paths).deliveries(source.id)
-    accepted = [d for d in deliveries if d.decision == "accepted" and d.delivery_id not in passed]
-    return accepted[-1] if accepted else None
+    """The delivery of a source in force that arrived last; not the one named."""
+    counting = in_force(source, History(project.paths).deliveries(source.id))
+    others = [d for d in counting if d.delivery_id != apart_from]
+    return others[-1] if others else None
 
 
 def write_answer(case: Case, folder: Path, stem: str) -> Path:

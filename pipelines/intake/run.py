@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipelines.files import TEMPORARY, read_json, sha256_text, write_json
-from pipelines.history import Delivery, History, outstanding, overdue
+from pipelines.files import read_sealed, replacing, sha256_file, sha256_text, write_sealed
+from pipelines.history import Arrivals, Delivery, History, in_force, out_of_force, outstanding, overdue
 from pipelines.intake.failures import Findings
 from pipelines.intake.past import Past
 from pipelines.intake.report import report_paths, write_report
@@ -53,9 +53,9 @@ class SourceState:
     def mark(self) -> str:
         """Changes when a delivery arrives, is decided otherwise or read anew, is retracted, or becomes overdue."""
         decided = [(d.delivery_id, d.decision, d.rules) for d in self.deliveries]
-        retracted = sorted(r.delivery for r in self.source.retracted)
+        gone = sorted(out_of_force(self.source, self.deliveries))
         contradicting = [d.delivery_id for d in self.contradicting]
-        return sha256_text(repr((decided, retracted, self.missed, contradicting)))
+        return sha256_text(repr((decided, gone, self.missed, contradicting)))
 
     @property
     def unsettled(self) -> list[Delivery]:
@@ -69,9 +69,8 @@ class SourceState:
 
     @property
     def in_force(self) -> list[Delivery]:
-        """Accepted deliveries that are not retracted, oldest first."""
-        retracted = {r.delivery for r in self.source.retracted}
-        return [d for d in self.deliveries if d.decision == "accepted" and d.delivery_id not in retracted]
+        """Accepted deliveries that are neither retracted nor purged, oldest first."""
+        return in_force(self.source, self.deliveries)
 
 
 def counted(verdict: Verdict) -> str:
@@ -124,8 +123,19 @@ def take_in(project: Project, source: Source, night: int, now: dt.datetime) -> S
     state = current_state(project, source, now.date())
     arrived = {d.delivery_id for d in arrivals.new}
     state.new, state.notes, state.refused = arrivals.new, arrivals.notes + state.notes, arrivals.refused
+    state.notes += _purged_again(state, arrivals)
     state.notes += _collisions([d for d in state.in_force if d.delivery_id in arrived])
     return state
+
+
+def _purged_again(state: SourceState, arrivals: Arrivals) -> list[str]:
+    """Purged bytes that still lie in the inbox, which is not ours to empty."""
+    return [
+        f"im Eingang liegt noch die gelöschte Lieferung {d.delivery_id} ({d.name}); sie wird nicht wieder angenommen. "
+        f"Die Datei bitte aus data/raw/{d.source} entfernen (sie kann dort auch anders heißen)"
+        for d in state.deliveries
+        if d.purged and d.delivery_id in arrivals.in_inbox
+    ]
 
 
 def current_state(project: Project, source: Source, today: dt.date) -> SourceState:
@@ -142,6 +152,9 @@ def current_state(project: Project, source: Source, today: dt.date) -> SourceSta
     state.slips = _unknown_deliveries(project, source, [d.delivery_id for d in deliveries])
     accepted = judge_all(project, source, deliveries, rules, state, today)
     for delivery in deliveries:
+        if delivery.purged:  # nothing is left to judge
+            state.deliveries.append(delivery)
+            continue
         verdict = state.verdicts[delivery.delivery_id]
         if delivery.delivery_id not in accepted and _would_lose(delivery, deliveries, accepted, state):
             state.lost.append(delivery)  # its bytes did not change, only the rules: nothing is decided anew
@@ -150,11 +163,8 @@ def current_state(project: Project, source: Source, today: dt.date) -> SourceSta
         decision = "accepted" if delivery.delivery_id in accepted else "rejected"
         state.deliveries.append(history.decide(delivery, decision, verdict.reasons(), rules, verdict.slices))
         state.figures += verdict.figures if decision == "accepted" else 0
-    retracted = {r.delivery for r in source.retracted}
     state.contradicting = [
-        d
-        for d in state.deliveries
-        if d.delivery_id in accepted and d.delivery_id not in retracted and not state.verdicts[d.delivery_id].clean
+        d for d in state.in_force if d.delivery_id in accepted and not state.verdicts[d.delivery_id].clean
     ]
     state.missed, state.next_due = overdue(state.deliveries, source, today)
     _answer(project, state)
@@ -164,8 +174,8 @@ def current_state(project: Project, source: Source, today: dt.date) -> SourceSta
 def judge_all(
     project: Project, source: Source, deliveries: list[Delivery], rules: str, state: SourceState, today: dt.date
 ) -> set[str]:
-    """Fill `state.verdicts`, oldest delivery first; returns the ids of those that are acceptable."""
-    retracted = {r.delivery for r in source.retracted}
+    """Fill `state.verdicts`, oldest delivery first (but for purged ones); returns the ids of those acceptable."""
+    gone = out_of_force(source, deliveries)
     others = {other: _in_force(project, other, today) for other in source.compared_with()}
     state.notes += [
         f"zum Vergleich mit der Quelle {other} (contract.agrees) liegt nichts Angenommenes vor, er unterbleibt"
@@ -174,12 +184,12 @@ def judge_all(
     ]
     earlier: list[Past] = []
     accepted = set()
-    for delivery in deliveries:
+    for delivery in (d for d in deliveries if not d.purged):
         verdict = _whole_verdict(project, source, delivery, rules, Context(earlier, others))
         state.verdicts[delivery.delivery_id] = verdict
         if verdict.clean or (verdict.whole and delivery.decision == "accepted"):
             accepted.add(delivery.delivery_id)
-            if delivery.delivery_id not in retracted:
+            if delivery.delivery_id not in gone:
                 path = reading_path(project, delivery, rules)
                 earlier = [*earlier, Past(source.id, delivery.delivery_id, delivery.seq, path)]
     return accepted
@@ -191,11 +201,10 @@ def _in_force(project: Project, source_id: str, today: dt.date) -> list[Past]:
     rules = project.rules_of(source)
 
     def found() -> list[Past]:
-        retracted = {r.delivery for r in source.retracted}
         return [
             Past(source_id, d.delivery_id, d.seq, reading_path(project, d, rules), source.title.de)
-            for d in History(project.paths).deliveries(source_id)
-            if d.decision == "accepted" and d.rules == rules and d.delivery_id not in retracted
+            for d in in_force(source, History(project.paths).deliveries(source_id))
+            if d.rules == rules
         ]
 
     readings = found()
@@ -244,10 +253,10 @@ def _collisions(new: list[Delivery]) -> list[str]:
 
 def _would_lose(delivery: Delivery, deliveries: list[Delivery], accepted: set[str], state: SourceState) -> bool:
     """Whether a delivery that was accepted supplies slices that no later accepted one supplies."""
-    retracted = {r.delivery for r in state.source.retracted}
-    if delivery.decision != "accepted" or delivery.delivery_id in retracted:
+    gone = out_of_force(state.source, deliveries)
+    if delivery.decision != "accepted" or delivery.delivery_id in gone:
         return False
-    later = [d for d in deliveries if d.seq > delivery.seq and d.delivery_id not in retracted]
+    later = [d for d in deliveries if d.seq > delivery.seq and d.delivery_id not in gone]
     supplied = [state.verdicts[d.delivery_id].slices for d in later if d.delivery_id in accepted]
     return bool(delivery.slices - {name for slices in supplied for name in slices})
 
@@ -275,20 +284,22 @@ def _own_verdict(project: Project, source: Source, delivery: Delivery, rules: st
     path = reading_path(project, delivery, rules)
     apart = path.with_suffix(".abgewiesen.parquet")
     note = path.with_suffix(".json")
-    cached = Verdict.from_json(read_json(note))
-    if cached is not None and (path if cached.clean else apart).exists():
-        return cached, path if cached.clean else apart
+    entry = read_sealed(note) or {}
+    cached = Verdict.from_json(entry.get("verdict"))
+    if cached is not None:
+        reading = path if cached.clean else apart
+        if reading.is_file() and sha256_file(reading) == entry.get("reading"):
+            return cached, reading
     delivery.verify()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY}{path.name}")
-    temporary.unlink(missing_ok=True)
     corrections = [c for c in source.corrections if c.delivery == delivery.delivery_id]
-    verdict = judge(
-        project, source, delivery.file, delivery.name, corrections, temporary, received_on=delivery.received_on
-    )
+    with replacing(path) as temporary:
+        verdict = judge(
+            project, source, delivery.file, delivery.name, corrections, temporary, received_on=delivery.received_on
+        )
+    if not verdict.clean:
+        path.rename(apart)
     reading = path if verdict.clean else apart
-    temporary.rename(reading)
-    write_json(note, verdict.to_json())
+    write_sealed(note, {"verdict": verdict.to_json(), "reading": sha256_file(reading)})
     return verdict, reading
 
 
@@ -352,11 +363,11 @@ def _whole_verdict(project: Project, source: Source, delivery: Delivery, rules: 
         return own
     path = reading_path(project, delivery, rules)
     note = path.with_suffix(f".{context.mark}.json")
-    cached = Verdict.from_json(read_json(note))
+    cached = Verdict.from_json(read_sealed(note))
     if cached is not None:
         return cached
     verdict = compared(project, source, reading, own, context)
     for old in path.parent.glob(f"{path.stem}.*.json"):
         old.unlink()
-    write_json(note, verdict.to_json())
+    write_sealed(note, verdict.to_json())
     return verdict

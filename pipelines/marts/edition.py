@@ -27,6 +27,9 @@ STORAGE_VERSION = "v1.0.0"
 
 FILE = "o"
 
+Content = Sequence[tuple[Any, ...]] | Path
+"""Rows of a table of schema meta, or the Parquet file that holds them."""
+
 REVISION = "mart.revision"
 """What changed since earlier releases: no part of the content, which is the same whichever releases are at hand."""
 
@@ -49,7 +52,7 @@ def build_edition(
     models: Models,
     observation: Path,
     target: Path,
-    meta: Mapping[str, Sequence[tuple[Any, ...]]],
+    meta: Mapping[str, Content],
     *,
     release_id: str,
     commit: str,
@@ -61,7 +64,7 @@ def build_edition(
         models: the marts as declared.
         observation: Parquet file with the columns of `mart.observation`.
         target: file to write.
-        meta: rows of tables of schema meta by name; tables without are empty.
+        meta: rows (or a Parquet file) of tables of schema meta by name; tables without are empty.
         release_id: id under which this edition will be known, for `meta.release`.
         commit: version of the program, for `meta.release`.
         previous: the public release that figures are compared with; without it there is none.
@@ -82,7 +85,7 @@ def build_edition(
             con.execute(f"CREATE SCHEMA {FILE}.{schema}")
         con.execute(f"USE {FILE}.mart")
         _load_inputs(con, input_tables(models.project) | previous.inputs(release_id, models.project.rules), observation)
-        _close(con, [observation], scratch)
+        _close(con, [observation, *[rows for rows in meta.values() if isinstance(rows, Path)]], scratch)
         edition = Edition(target, "")
         for model in models.order:
             edition.rows[model.mart.id] = _build(con, model)
@@ -110,16 +113,13 @@ def _load_inputs(con: duckdb.DuckDBPyConnection, inputs: Mapping[str, pa.Table],
     con.execute(f"CREATE TEMP VIEW {OBSERVATION_IN} AS SELECT * FROM read_parquet('{quoted(observation)}')")
 
 
-def _fill_all(
-    con: duckdb.DuckDBPyConnection, models: Models, meta: Mapping[str, Sequence[tuple[Any, ...]]], edition: Edition
-) -> None:
+def _fill_all(con: duckdb.DuckDBPyConnection, models: Models, meta: Mapping[str, Content], edition: Edition) -> None:
     """Tables of schema meta but for the release's own row, which names the hash of all others."""
     lineage = [(t, c, st, sc) for t, cs in models.lineage.items() for c, pairs in cs.items() for st, sc in pairs]
     fixed = {"column_lineage": lineage, "data_dictionary": list(dictionary(models))}
-    empty: dict[str, Sequence[tuple[Any, ...]]] = {
-        m.mart.id: () for m in models.of_schema("meta") if m.mart.id != "release"
-    }
-    for name, rows in {**empty, **meta, **fixed}.items():
+    given: dict[str, Content] = {m.mart.id: () for m in models.of_schema("meta") if m.mart.id != "release"}
+    given |= {**meta, **fixed}
+    for name, rows in given.items():
         _fill(con, models, name, _judged(rows, edition) if name == "check_result" else rows)
 
 
@@ -226,18 +226,22 @@ def _impossible(con: duckdb.DuckDBPyConnection, models: Models) -> list[tuple[st
     ).fetchall()
 
 
-def _judged(rows: Sequence[tuple[Any, ...]], edition: Edition) -> list[tuple[Any, ...]]:
+def _judged(rows: Content, edition: Edition) -> list[tuple[Any, ...]]:
     """Results of the checks, with the one that only the built table can tell."""
+    assert not isinstance(rows, Path)
     failed = {("tabelle", "indicator_value", "zaehler_nicht_ueber_nenner")} if edition.impossible else set()
     return [(*row[:3], row[3] and row[:3] not in failed) for row in rows]
 
 
-def _fill(con: duckdb.DuckDBPyConnection, models: Models, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
+def _fill(con: duckdb.DuckDBPyConnection, models: Models, name: str, rows: Content) -> None:
     """Create a table of schema meta and insert rows."""
     model = models.all[f"meta.{name}"]
     declared = ", ".join(f"{column} {details.type}" for column, details in model.columns.items())
     con.execute(f"CREATE TABLE {FILE}.meta.{name} ({declared})")
-    if rows:
+    if isinstance(rows, Path):
+        names = ", ".join(model.columns)
+        con.execute(f"INSERT INTO {FILE}.meta.{name} SELECT {names} FROM read_parquet('{quoted(rows)}')")
+    elif rows:
         columns = list(zip(*rows, strict=True))
         con.register("rows_in", pa.table(dict(zip(model.columns, map(list, columns), strict=True))))
         con.execute(f"INSERT INTO {FILE}.meta.{name} SELECT * FROM rows_in")

@@ -68,7 +68,7 @@ def write_feed(folder: Path, file: Path, models: Models, created: dt.datetime) -
             header = [column[0] for column in cursor.description]
             rows = cursor.fetchall()
             _text(target.with_suffix(".csv"), _csv(header, rows))
-            _text(target.with_name(f"{target.name}_de.csv"), BOM + _csv_de(header, rows))
+            _text(target.with_name(f"{target.name}_de.csv"), BOM + csv_de(header, rows))
             _workbook(target.with_suffix(".xlsx"), models, mart, header, rows, created)
         _wide(folder, con, models.project)
     for name, codes in {**CODE_LISTS, "area_level": _levels(models.project)}.items():
@@ -110,7 +110,7 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return out.getvalue()
 
 
-def _csv_de(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def csv_de(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """The same for German spreadsheets: semicolon, decimal comma."""
     out = io.StringIO()
     writer = csv.writer(out, delimiter=";", lineterminator="\n")
@@ -148,7 +148,7 @@ def _wide(folder: Path, con: duckdb.DuckDBPyConnection, project: Project) -> Non
         lines = [
             [*key, *[part for i in indicators for part in cells.get(i.id, ("", ""))]] for key, cells in values.items()
         ]
-        _text(folder / "daten" / f"breit_{level.id}_de.csv", BOM + _csv_de(header, lines))
+        _text(folder / "daten" / f"breit_{level.id}_de.csv", BOM + csv_de(header, lines))
 
 
 def _rounded(value: float, decimals: int) -> str:
@@ -170,7 +170,7 @@ def _catalogue(folder: Path, project: Project) -> None:
         origin = label("origin", s.origin)
         page = [f"{taken.publisher}: {taken.title}", taken.page] if taken else [None, None]
         rows.append([s.id, s.title.de, s.description.de.strip(), s.publisher, s.address, s.licence, origin, *page])
-    _text(folder / "quellen_de.csv", BOM + _csv_de(header, rows))
+    _text(folder / "quellen_de.csv", BOM + csv_de(header, rows))
 
 
 # ---------------------------------------------------------------- workbook

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from pipelines.release.datapackage import write_datapackage
 from pipelines.release.feed import write_feed
 
 PENDING = ".pending"
+ROOM = 256 * 1024
+"""Bytes that must be free when a release is put in force."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ def next_release_id(paths: ReleasePlaces, now: dt.datetime, earlier: Iterable[st
         now: moment of the night.
         earlier: ids of releases that were ever published, also if their folders are gone.
     """
-    names = [path.name for path in _folders(paths)] + [name for name in earlier if RELEASE_ID.fullmatch(name)]
-    return f"{now.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{max(map(_counter, names), default=0) + 1:04d}"
+    names = [path.name for path in release_folders(paths)] + [name for name in earlier if RELEASE_ID.fullmatch(name)]
+    return f"{now.astimezone(dt.UTC):%Y%m%dT%H%M%SZ}-{max(map(order_of, names), default=0) + 1:04d}"
 
 
 def published(paths: ReleasePlaces) -> Publication | None:
@@ -53,11 +56,13 @@ def published(paths: ReleasePlaces) -> Publication | None:
 
 def to_compare_with(paths: ReleasePlaces) -> Path | None:
     """Folder of the release in force; if that one is damaged or gone, of the newest whole one before it."""
-    if not paths.current.is_symlink():
-        return None
-    latest = _counter(os.readlink(paths.current))
-    folders = sorted(_folders(paths), key=lambda path: _counter(path.name), reverse=True)
-    earlier = (folder for folder in folders if _counter(folder.name) <= latest)
+    return _newest_whole(paths, os.readlink(paths.current), ()) if paths.current.is_symlink() else None
+
+
+def _newest_whole(paths: ReleasePlaces, latest: str, not_these: Collection[str]) -> Path | None:
+    """Folder of the newest undamaged release up to (and with) one of them."""
+    folders = sorted(release_folders(paths), key=lambda path: order_of(path.name), reverse=True)
+    earlier = (f for f in folders if order_of(f.name) <= order_of(latest) and f.name not in not_these)
     return next((folder for folder in earlier if damaged_release(folder) is None), None)
 
 
@@ -68,6 +73,7 @@ def publish(
     release_id: str,
     created: dt.datetime,
     may_go: Callable[[Path], None],
+    fence: Callable[[], None],
 ) -> Publication:
     """Publish an edition unless the release in force already has this content.
 
@@ -78,7 +84,9 @@ def publish(
         release_id: name of the new folder.
         created: moment of the release, as written into its files.
         may_go: looks at the finished folder and raises if it must not be published; it may add its own report.
+        fence: raises if another run has taken over; asked right before anything is put in force.
     """
+    fence()
     settle_pending(paths)
     before = published(paths)
     if before is not None and before.content_hash == edition.content_hash:
@@ -88,23 +96,31 @@ def publish(
     folder = paths.releases / f"{TEMPORARY}{release_id}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    shutil.move(edition.file, folder / DATABASE)
-    write_feed(folder, folder / DATABASE, models, created)
-    write_datapackage(folder, models, release_id, edition.content_hash, created)
     try:
+        shutil.move(edition.file, folder / DATABASE)
+        write_feed(folder, folder / DATABASE, models, created)
+        write_datapackage(folder, models, release_id, edition.content_hash, created)
         may_go(folder)
+        write_datapackage(folder, models, release_id, edition.content_hash, created)  # with the report of that look
+        _checksums(folder)
+        _room_for_links(paths)
+        fence()
+        write_text(paths.releases / PENDING, release_id)
     except BaseException:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
         raise
-    write_datapackage(folder, models, release_id, edition.content_hash, created)  # with the report of that look
-    _checksums(folder)
-    sync_tree(folder)
-    write_text(paths.releases / PENDING, release_id)
     folder.rename(paths.releases / release_id)
     sync_folder(paths.releases)
+    fence()
     point_current(paths, release_id)
     (paths.releases / PENDING).unlink()
     return Publication(release_id, edition.content_hash, True)
+
+
+def _room_for_links(paths: ReleasePlaces) -> None:
+    """Stop before the swap rather than in the middle of it: links and notes need a little room too."""
+    if shutil.disk_usage(paths.releases).free < ROOM:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(paths.releases))
 
 
 def point_current(paths: ReleasePlaces, release_id: str) -> None:
@@ -112,6 +128,25 @@ def point_current(paths: ReleasePlaces, release_id: str) -> None:
     point_link(paths.current, release_id)
     point_link(paths.public_mart, os.path.relpath(paths.current / DATABASE, paths.public_mart.parent))
     write_text(paths.releases / POINTER, f"{release_id}\n")
+
+
+def fall_back(paths: ReleasePlaces, taken_back: Collection[str]) -> str | None:
+    """Put the newest whole release in force that nobody took back; without one, nothing is. Returns its id.
+
+    A release that may stay in force stays; what points at it is made whole.
+    """
+    settle_pending(paths)
+    if not paths.current.is_symlink():
+        folder = None
+    else:
+        folder = _newest_whole(paths, os.readlink(paths.current), taken_back)
+    if folder is not None:
+        point_current(paths, folder.name)
+        return folder.name
+    for place in (paths.current, paths.public_mart, paths.releases / POINTER):
+        place.unlink(missing_ok=True)
+        sync_folder(place.parent)
+    return None
 
 
 def settle_pending(paths: ReleasePlaces) -> None:
@@ -136,7 +171,7 @@ def retire(paths: ReleasePlaces, keep: int) -> list[str]:
     The one in force always stays, and the one its revisions were compared with: without that nobody could check them.
     """
     in_force = os.readlink(paths.current) if paths.current.is_symlink() else None
-    folders = sorted(_folders(paths), key=lambda path: _counter(path.name))
+    folders = sorted(release_folders(paths), key=lambda path: order_of(path.name))
     needed = {in_force, _compared_with(paths.current / DATABASE)}
     surplus = [p for p in folders[: max(0, len(folders) - keep)] if p.name not in needed]
     for folder in surplus:
@@ -155,19 +190,22 @@ def _compared_with(database: Path) -> str | None:
     return row[0] if row else None
 
 
-def _counter(release_id: str) -> int:
+def order_of(release_id: str) -> int:
     """Place of a release in the order of publication; the time in its name comes from a clock, which may go back."""
     match = RELEASE_ID.fullmatch(release_id)
     return int(match[1]) if match else 0
 
 
-def _folders(paths: ReleasePlaces) -> list[Path]:
+def release_folders(paths: ReleasePlaces) -> list[Path]:
+    """Folders of all releases that are still there, in no order."""
     if not paths.releases.is_dir():
         return []
     return [p for p in paths.releases.iterdir() if p.is_dir() and not p.is_symlink() and RELEASE_ID.fullmatch(p.name)]
 
 
 def _checksums(folder: Path) -> None:
+    """Write the list of checksums, the last file of a release; then everything is to reach the disk."""
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     lines = [f"{sha256_file(p)}  {p.relative_to(folder).as_posix()}\n" for p in files]
     (folder / CHECKSUMS).write_bytes("".join(lines).encode())
+    sync_tree(folder)

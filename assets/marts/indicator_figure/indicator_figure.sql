@@ -19,10 +19,7 @@ WITH counted AS (
     LEFT JOIN observation AS d
         ON d.measure_id = i.denominator AND d.category = i.denominator_category AND d.area_id = n.area_id
         AND d.period_type = i.denominator_period_type
-        AND d.reference_date = CASE i.denominator_date
-            WHEN 'year_end' THEN make_date(year(n.reference_date), 12, 31)
-            WHEN 'previous_year_end' THEN make_date(year(n.reference_date) - 1, 12, 31)
-            ELSE n.reference_date END
+        AND d.reference_date = {{ m.denominator_date("i.denominator_date", "n.reference_date") }}
 ),
 
 judged AS (

@@ -1,0 +1,2 @@
+{% import "macros.sql" as m %}
+{{ m.cells_behind("TRUE") }}
