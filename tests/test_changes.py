@@ -173,7 +173,7 @@ def test_held_night_is_repeated_until_somebody_accepts_it(city: Path) -> None:
     first = os.readlink(city / "data/releases/current")
     hand_in(city, swapped(counts()))
     code, text = nightly()
-    assert (code, f"NICHT VERÖFFENTLICHT, {first} bleibt in Kraft." in text) == (3, True), text
+    assert (code, f"NICHT VERÖFFENTLICHT. In Kraft: {first}." in text) == (3, True), text
     assert "NICHT GUT: Nicht veröffentlicht, als Massenänderung zurückgehalten: " in text
     check, metadata = final_check(city)
     assert not check.passed
