@@ -17,7 +17,7 @@ from typing import Any
 from jinja2 import FileSystemLoader, StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
-from pipelines.files import read_json, sha256_text, write_json
+from pipelines.files import read_sealed, sha256_text, write_sealed
 from pipelines.marts.inputs import OBSERVATION_IN, input_tables
 from pipelines.marts.previous import previous_schemas
 from pipelines.paths import Paths
@@ -119,7 +119,7 @@ class Models:
         tables = {m.mart.id: m for m in self._built.values() if m.sql}
         schema = {name: self._column_types(m) for name, m in tables.items()} | self.inputs
         cache_file = self.project.paths.internal / "spaltenherkunft.json"
-        cache = read_json(cache_file) or {}
+        cache = read_sealed(cache_file) or {}
         fresh, found = {}, {}
         for name, model in tables.items():
             words = set(re.findall(r"\w+", model.sql or ""))
@@ -128,7 +128,7 @@ class Models:
             found[name] = cache.get(key) or _DERIVED.get(key) or _derive(self.project, model, read)
             fresh[key] = _DERIVED[key] = found[name]
         if fresh != cache and cache_file.parent.is_dir():
-            write_json(cache_file, fresh)
+            write_sealed(cache_file, fresh)
         return found
 
     @cached_property
