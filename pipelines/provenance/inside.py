@@ -78,8 +78,8 @@ def rules_in_words(verdict: Verdict | None, source: Source | None) -> str:
     judged = [rule for rule in RULES if rule not in off]
     broken = [f"{RULES[rule].title} ({count}x)" for rule, count in verdict.by_rule.items() if rule in RULES]
     if not broken:
-        return f"alle {len(judged)} Regeln eingehalten"
-    return f"{len(judged) - len(broken)} von {len(judged)} Regeln eingehalten; Hinweise: {', '.join(broken)}"
+        return f"keine der {len(judged)} Regeln verletzt"
+    return f"{len(broken)} von {len(judged)} Regeln verletzt, angenommen mit Hinweis: {', '.join(broken)}"
 
 
 def rules_held(verdict: Verdict | None) -> str:
