@@ -365,7 +365,7 @@ while True:
         errors.append(repr(error))
     if last:
         break
-    time.sleep(0.02)
+    time.sleep(float(sys.argv[5]))
 print(json.dumps([count, {k: sorted(v) for k, v in seen.items()}, errors]))
 """
 
@@ -393,7 +393,8 @@ def read_while_publishing(root: Path, nights: int, readers: int, seconds: float)
     publish(1)
     stop, paths = root / "halt", Paths.of(root)
     kinds = ["fresh", "kept open"] * (readers // 2)
-    running = [python(READER, paths.releases, paths.public_mart, stop, kind) for kind in kinds]
+    pause = str(readers / 30)  # many leave the nights some of the machine
+    running = [python(READER, paths.releases, paths.public_mart, stop, kind, pause) for kind in kinds]
     for reader in running:
         assert reader.stdout is not None
         assert reader.stdout.readline() == "READY\n"
