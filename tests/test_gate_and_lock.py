@@ -393,7 +393,7 @@ def read_while_publishing(root: Path, nights: int, readers: int, seconds: float)
     publish(1)
     stop, paths = root / "halt", Paths.of(root)
     kinds = ["fresh", "kept open"] * (readers // 2)
-    pause = str(readers / 30)  # many leave the nights some of the machine
+    pause = str(readers / 10)  # many leave the nights some of the machine
     running = [python(READER, paths.releases, paths.public_mart, stop, kind, pause) for kind in kinds]
     for reader in running:
         assert reader.stdout is not None
