@@ -224,7 +224,7 @@ def _message(paths: Paths, status: Status, change: _Change, name: str, owners: d
     if change.over:
         parts.append("Wieder in Ordnung:\n" + "\n".join(f"- {_headline(entry)}" for entry in change.over.values()))
     parts.append(
-        f"Veröffentlicht ist weiterhin: {release_in_words(status.release_id)}\n"
+        f"Veröffentlicht ist: {release_in_words(status.release_id)}\n"
         f"Projekt: {paths.root} auf {socket.gethostname()}\n"
         "Stand abfragen: sozialraum status"
     )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gc
 import io
+import itertools
 import os
+import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TextIO
 
 import typer
 
+from pipelines.exit_codes import EXIT_FAILED, EXIT_USAGE
 from pipelines.progress import Voice
 
 app = typer.Typer(
@@ -140,12 +143,13 @@ def audit(
 def explain(
     words: Annotated[list[str], typer.Argument(help="Indikator, Gebiet und Zeit", metavar="INDICATOR AREA PERIOD")],
     public: Annotated[bool, typer.Option("--public", help="nur was die Veröffentlichung sagen darf")] = False,
-    every: Annotated[bool, typer.Option("--all", help="alle Summanden und Regeln nennen")] = False,
+    every: Annotated[bool, typer.Option("--all", help="alle Summanden und alle Beanstandungen nennen")] = False,
     project: ProjectOption = HERE,
 ) -> None:
     """Woher kommt diese Zahl? Rechnung, Lieferungen, Zeilen und Zellen, Berichtigungen, Brüche, Veröffentlichung.
 
-    In Kennungen oder Worten: sozialraum explain Kinderarmut Gaarden 2021. Rückgabewert 0: gut · 2: nicht bekannt.
+    In Kennungen oder Worten: sozialraum explain Kinderarmut Gaarden 2021. Rückgabewert 0: gut · 2: nicht bekannt ·
+    1: das Archiv oder die Datei mit den Zahlen fehlt oder ist beschädigt.
     """
     from pipelines.provenance.command import explain as tell
 
@@ -237,22 +241,87 @@ def dev(project: ProjectOption = HERE, port: Annotated[int, typer.Option(help="P
     raise typer.Exit(serve(project, port, Voice()))
 
 
+class _Patient(io.FileIO):
+    """Where nobody reads on (`| head -1`), the rest is dropped: a reader that leaves ends no night."""
+
+    def write(self, content: Any, /) -> int:
+        """Write, or pretend to."""
+        try:
+            return super().write(content)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            return len(content)
+
+
+def _patient(stream: TextIO) -> TextIO:
+    """The stream without what would end a night: a reader that leaves, a sign that the terminal can't show."""
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    raw = io.BufferedWriter(_Patient(stream.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(raw, stream.encoding, "replace", line_buffering=stream.line_buffering)
+
+
+def _said(error: Exception) -> int:
+    """Say in German what ended a command; returns the exit code."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}  # the library keeps its classes to itself
+    if "NoArgsIsHelpError" in kinds:
+        print(error)
+        return EXIT_USAGE
+    if "UsageError" in kinds:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "sozialraum"
+        Voice().error(f"{_usage(error)}\nAlle Angaben erklärt: {command} --help")
+        return EXIT_USAGE
+    from pipelines import faults
+    from pipelines.paths import Paths
+
+    Voice().error(f"FEHLGESCHLAGEN: {faults.in_words(error, Paths.of(_named_project()))}")
+    return EXIT_FAILED
+
+
+def _usage(error: Any) -> str:
+    """What is wrong with a call. The library says so in English, so its words are told by their beginnings."""
+    name, text = type(error).__name__, str(error.message)
+    what = " / ".join(getattr(error.param, "opts", ()) or ()) if getattr(error, "param", None) else ""
+    if getattr(error, "param", None) is not None and error.param.param_type_name == "argument":
+        what = error.param.metavar or error.param.name
+    if name == "MissingParameter":
+        return f"Es fehlt: {what}"
+    if name == "NoSuchOption":
+        near = f"; meinten Sie {' oder '.join(sorted(error.possibilities))}?" if error.possibilities else ""
+        return f"Die Option {error.option_name} gibt es nicht{near}"
+    if name == "BadOptionUsage":
+        return f"Nach {error.option_name} fehlt die Angabe, oder es ist eine zu viel"
+    if name == "BadParameter":
+        return f"{what}: diese Angabe ist nicht möglich"
+    quoted = re.findall(r"'([^']*)'", text)
+    if text.startswith("No such command") and quoted:
+        near = f"; meinten Sie {' oder '.join(f'»{word}«' for word in quoted[1:])}?" if quoted[1:] else ""
+        return f"Den Befehl »{quoted[0]}« gibt es nicht{near}"
+    if text.startswith("Got unexpected extra argument"):
+        return f"Zu viele Angaben: {text[text.find('(', text.find('(s)') + 3) + 1 : -1]}"
+    return "Der Aufruf ist falsch"
+
+
+def _named_project() -> Path:
+    """The project folder as it was typed."""
+    words = sys.argv[1:]
+    named = [word.partition("=")[2] for word in words if word.startswith("--project=")]
+    named += [after for word, after in itertools.pairwise(words) if word == "--project"]
+    return Path(named[-1]) if named else HERE
+
+
 def main() -> None:
     """Entry point: leaves without tearing down the interpreter, which costs a third of a second after Dagster."""
-    code = 0
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a sign that the terminal can't show stops no night
-            stream.reconfigure(errors="replace")
+    sys.stdout, sys.stderr = _patient(sys.stdout), _patient(sys.stderr)
     try:
-        app()
-    except SystemExit as leaving:
-        code = leaving.code if isinstance(leaving.code, int) else 1
+        code = app(standalone_mode=False) or 0
     except Exception as error:  # noqa: BLE001 - a user reads a sentence, not a traceback
-        Voice().error(f"FEHLGESCHLAGEN: {error or type(error).__name__}")
-        code = 1
+        code = _said(error)
     except KeyboardInterrupt:
-        print("Abgebrochen; die letzte Veröffentlichung ist unverändert in Kraft.", file=sys.stderr)
         code = 130
+    if code == 130:
+        print("Abgebrochen; die letzte Veröffentlichung ist unverändert in Kraft.", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

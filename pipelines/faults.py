@@ -10,9 +10,11 @@ import getpass
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipelines.incidents import of_sqlite
 from pipelines.paths import Paths
 
 MEGABYTE = 1024 * 1024
@@ -26,13 +28,17 @@ _PHRASES = {
     "Operation not permitted": errno.EPERM,
     "unable to open database file": errno.EACCES,
     "Input/output error": errno.EIO,
+    "disk I/O error": errno.EIO,
+    "database is locked": errno.EBUSY,
     "Stale file handle": errno.ESTALE,
     "Too many open files": errno.EMFILE,
     "Cannot allocate memory": errno.ENOMEM,
     "Out of Memory Error": errno.ENOMEM,
 }
 """What libraries that have no error numbers write instead."""
-_AGAIN = "dann den Lauf wiederholen"
+_UNREADABLE = ("IOException", "SerializationException", "FatalException", "InternalException")
+"""What DuckDB raises for files that are damaged or were cut."""
+_AGAIN = "dann noch einmal starten"
 
 
 def in_words(error: BaseException, paths: Paths) -> str:
@@ -40,10 +46,59 @@ def in_words(error: BaseException, paths: Paths) -> str:
     for cause in _chain(error):
         if type(cause).__module__.startswith(("pipelines.", "schemas.")):
             return str(cause)
+        if of_sqlite(cause):
+            return _of_record(cause, paths)
         number = _number(cause)
         if number is not None:
             return _sentence(number, cause, paths)
+        if type(cause).__module__ == "_duckdb" and (_unreadable(cause) or _unwritten(cause)):
+            return _of_duckdb(cause, paths)
     return str(error) or type(error).__name__
+
+
+def _of_record(error: BaseException, paths: Paths) -> str:
+    """What SQLite refused: Dagster's record of runs. It names no file, so the folder is the one that can't be written.
+
+    It says the same of a disk that is read-only and of missing rights.
+    """
+    number = _number(error)
+    folders = [path for path in (paths.state / "history", paths.state / "schedules", paths.state) if path.is_dir()]
+    place = next((path for path in folders if not os.access(path, os.W_OK)), (folders or [paths.state])[0])
+    if number in (errno.EROFS, errno.EACCES):
+        number = errno.EROFS if os.statvfs(place).f_flag & os.ST_RDONLY else errno.EACCES
+    if number is not None:
+        return _sentence(number, OSError(number, os.strerror(number), str(place)), paths)
+    return (
+        f"Dagsters Aufzeichnung der Läufe (SQLite in {paths.relative(place)}) lässt sich nicht benutzen: {error}. "
+        f"Den Datenträger prüfen und {paths.relative(place)} beiseitelegen (die Liste früherer Läufe beginnt neu, "
+        f"Zahlen sind nicht betroffen), {_AGAIN}."
+    )
+
+
+def _unreadable(error: BaseException) -> bool:
+    return type(error).__name__ in _UNREADABLE or "Corrupt database file" in str(error)
+
+
+def _unwritten(error: BaseException) -> bool:
+    return "TransactionContext" in str(error)
+
+
+def _of_duckdb(error: BaseException, paths: Paths) -> str:
+    """A file with figures that can't be read or written, without an error number behind it."""
+    first = next(iter(str(error).splitlines()), type(error).__name__)
+    place = _place(error, paths)
+    if _unwritten(error):
+        temporary = Path(tempfile.gettempdir())
+        return (
+            f"DuckDB konnte nicht zu Ende schreiben ({first}). Meist fehlt Platz: frei sind "
+            f"{_megabytes(shutil.disk_usage(temporary).free)} MB in {temporary} (TMPDIR) und "
+            f"{_megabytes(shutil.disk_usage(_existing(paths.root)).free)} MB in {paths.root}. Platz schaffen, {_AGAIN}."
+        )
+    named = paths.relative(place) if place != paths.root / "data" else "eine Datei in data/warehouse"
+    return (
+        f"{named} ist beschädigt oder nicht lesbar ({first}). Die interne Auswertung baut der Nachtlauf neu: "
+        "data/warehouse/internal löschen und »sozialraum nightly« starten."
+    )
 
 
 def full(error: BaseException) -> bool:
@@ -89,9 +144,10 @@ def _sentence(number: int, error: BaseException, paths: Paths) -> str:
         case errno.ENOSPC | errno.EDQUOT:
             what = "das Kontingent ist erschöpft" if number == errno.EDQUOT else "kein Speicherplatz mehr"
             free = _megabytes(shutil.disk_usage(_existing(place)).free)
+            remedy = ", z. B. mit einem kleineren keep in assets/release" if place.is_relative_to(paths.root) else ""
             return (
-                f"{what} auf {_mount(place)}: frei {free} MB (beim Schreiben von {shown}). Platz schaffen, z. B. mit "
-                f"einem kleineren keep in assets/release, {_AGAIN}."
+                f"{what} auf {_mount(place)}: frei {free} MB (beim Schreiben von {shown}). "
+                f"Platz schaffen{remedy}, {_AGAIN}."
             )
         case errno.EROFS:
             return f"{shown} ist nur lesbar (schreibgeschützt eingehängt). Beschreibbar einhängen, {_AGAIN}."
@@ -100,6 +156,8 @@ def _sentence(number: int, error: BaseException, paths: Paths) -> str:
                 f"{shown}: keine Berechtigung für den Benutzer {_user()}. Zugriffsrechte prüfen (der Lauf muss unter "
                 f"data/ lesen und schreiben dürfen), {_AGAIN}."
             )
+        case errno.EBUSY:
+            return f"{shown}: von einem anderen Prozess belegt. Warten, bis er fertig ist, {_AGAIN}."
         case errno.EIO | errno.ESTALE:
             return (
                 f"{shown}: der Datenträger antwortet mit einem Fehler. Datenträger oder Netzlaufwerk prüfen, {_AGAIN}."

@@ -2,6 +2,7 @@
 
 Compared are content hashes of everything a run depends on (inbox, YAML, SQL, history, code), the due dates, and
 whether the release in force is whole. Size and modification time may only skip the hashing of very large files.
+Archived bytes are among what is hashed: a file that went bad on the disk is news, and the night says so.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def take_fingerprint(paths: Paths, known: dict[str, Any] | None = None) -> dict[
     return {
         INBOX: _tree(paths.inbox, known or {}, INBOX_LEVELS),
         "Beschreibung (assets)": _tree(paths.assets, {}),
-        "Archiv (data/history)": _receipts(paths.history),
+        "Archiv (data/history)": _archive(paths.history),
         "Programm": sha256_text(_tree(code, {}), _tree(code.parent / "schemas", {}), *_libraries()),
     }
 
@@ -180,10 +181,11 @@ def _digest(path: Path, entry: list[Any] | None) -> str:
         return f"nicht lesbar: {error.errno}"
 
 
-def _receipts(history: Path) -> str:
-    """Hash over receipts and the presence of archived bytes (bytes are immutable; their hash is in the receipt)."""
+def _archive(history: Path) -> str:
+    """Hash over all that is archived; very large files count by size and time, a night with news hashes them too."""
     parts = []
     for path in _walk(history)[0]:
-        relative = path.relative_to(history).as_posix()
-        parts += [relative, sha256_file(path) if path.suffix == ".json" else str(path.stat().st_size)]
+        found = path.stat()
+        large = f"{found.st_size} {found.st_mtime_ns}" if found.st_size > LARGE else None
+        parts += [path.relative_to(history).as_posix(), large or _digest(path, None)]
     return sha256_text(*parts)

@@ -23,6 +23,7 @@ from pipelines.files import TEMPORARY, read_json, sha256_file, sync_folder, sync
 from pipelines.intake.limits import MEGABYTE, TEXT_BYTES
 from pipelines.paths import Paths
 from pipelines.plaintext import printable
+from pipelines.published import PublishedLedger
 from schemas.documents import Source
 from schemas.yaml_source import nearest
 
@@ -59,7 +60,7 @@ class Delivery:
     @property
     def delivery_id(self) -> str:
         """Opaque id, `<source>-<seq>`."""
-        return f"{self.source}-{self.seq:04d}"
+        return delivery_id(self.source, self.seq)
 
     @property
     def file(self) -> Path:
@@ -90,6 +91,11 @@ class Arrivals:
     in_inbox: set[str] = field(default_factory=set)
 
 
+def delivery_id(source: str, seq: int) -> str:
+    """Id of a delivery, as people read and type it."""
+    return f"{source}-{seq:04d}"
+
+
 class History:
     """Deliveries of all sources of one project."""
 
@@ -105,29 +111,49 @@ class History:
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
             if path.name.startswith("."):
                 continue
-            receipt = read_json(path / RECEIPT)
-            if receipt is None:
+            try:
+                found.append(_delivery(source, path, read_json(path / RECEIPT)))
+            except (TypeError, KeyError, AttributeError) as error:  # no receipt, or one without what it must say
                 raise DamagedArchive(
                     f"Archiv beschädigt: {self.paths.relative(path / RECEIPT)} fehlt oder ist nicht lesbar; "
                     "bitte data/history aus der Sicherung wiederherstellen"
-                )
-            found.append(
-                Delivery(
-                    source=source,
-                    seq=receipt["sequence"],
-                    sha256=receipt["sha256"],
-                    name=receipt["name"],
-                    first_seen=receipt["first_seen"],
-                    night=receipt["night"],
-                    folder=path,
-                    decision=receipt.get("decision"),
-                    reasons=tuple(receipt.get("reasons", ())),
-                    rules=receipt.get("rules"),
-                    slices=frozenset(receipt.get("slices", ())),
-                    purged=receipt.get("purged"),
-                )
-            )
+                ) from error
         return sorted(found, key=lambda d: d.seq)
+
+    def all_deliveries(self) -> list[Delivery]:
+        """All deliveries ever received, source by source, oldest first; also of sources that are no longer declared."""
+        return [delivery for source in self.sources() for delivery in self.deliveries(source)]
+
+    def refuse_gaps(self) -> list[Delivery]:
+        """All deliveries, if none is missing: numbers have no gap, and all that was published is there.
+
+        Raises:
+            DamagedArchive: names what is missing. Unnoticed, its number would be given to another delivery.
+        """
+        found = self.all_deliveries()
+        ids = {delivery.delivery_id for delivery in found}
+        missing = {name for entry in PublishedLedger(self.paths).entries() for name in entry.deliveries or ()} - ids
+        for source in self.sources():
+            numbers = [delivery.seq for delivery in found if delivery.source == source]
+            if len(numbers) != len(set(numbers)):
+                raise DamagedArchive(
+                    f"Archiv beschädigt: in {self.paths.relative(self.folder / source)} gibt es eine Nummer zweimal; "
+                    "bitte data/history aus der Sicherung wiederherstellen"
+                )
+            missing |= {delivery_id(source, seq) for seq in range(1, max(numbers, default=0))} - ids
+        if missing:
+            shown = ", ".join(sorted(missing)[:MAX_REASONS]) + (" …" if len(missing) > MAX_REASONS else "")
+            raise DamagedArchive(
+                f"Archiv beschädigt: es fehlen empfangene Lieferungen ({shown}) in data/history/deliveries; "
+                "bitte data/history aus der Sicherung wiederherstellen"
+            )
+        return found
+
+    def verify(self) -> None:
+        """Raise DamagedArchive unless every delivery is there, with the bytes that were received or purged."""
+        for delivery in self.refuse_gaps():
+            if not delivery.purged:
+                delivery.verify()
 
     def sources(self) -> list[str]:
         """Sources from which anything was ever received."""
@@ -137,7 +163,7 @@ class History:
 
     def next_night(self) -> int:
         """Number for a run in which something arrives."""
-        return 1 + max((d.night for source in self.sources() for d in self.deliveries(source)), default=0)
+        return 1 + max((d.night for d in self.all_deliveries()), default=0)
 
     def receive(self, source: Source, night: int, now: dt.datetime) -> Arrivals:
         """Archive what is new in the inbox of a source; files already received change nothing."""
@@ -154,18 +180,18 @@ class History:
                     identity = self._identity(source, digest, path.name)
                     delivery = by_identity.get(identity) or purged.get(digest)
                     if delivery is None:
+                        self._leave_purged(digest)
                         seq = 1 + max((d.seq for d in known), default=0)
                         delivery = self._archive(source, path, file, digest, seq, night, now)
-            except _Later:
-                arrivals.notes.append(f"{self._shown(path)}: wird noch geschrieben, kommt in der nächsten Nacht dran")
+                        by_identity[identity] = delivery
+                        known.append(delivery)
+                        arrivals.new.append(delivery)
+            except _Later as reason:
+                arrivals.notes.append(f"{self._shown(path)}: {str(reason) or _IN_WRITING}")
                 continue
             except _Refused as reason:
                 arrivals.refused.append(f"{self._shown(path)}: {reason}")
                 continue
-            if identity not in by_identity:
-                by_identity[identity] = delivery
-                known.append(delivery)
-                arrivals.new.append(delivery)
             arrivals.in_inbox.add(delivery.delivery_id)
         gone = out_of_force(source, known)
         arrivals.notes += [
@@ -174,6 +200,15 @@ class History:
             if newer.delivery_id not in gone and not older.purged
         ]
         return arrivals
+
+    def _leave_purged(self, digest: str) -> None:
+        """What was removed for legal reasons does not come back through the folder of another source either."""
+        twin = next((d for d in self.all_deliveries() if d.purged and d.sha256 == digest), None)
+        if twin is not None:
+            raise _Later(
+                f"enthält dieselben Bytes wie die gelöschte Lieferung {twin.delivery_id} und wird nicht angenommen; "
+                "bitte dort löschen"
+            )
 
     def strays(self, known: list[str]) -> list[str]:
         """Notes on what lies in the inbox outside the folders of the declared sources."""
@@ -325,13 +360,14 @@ def _on(year: int, month_day: str) -> dt.date:
 
 
 class _Later(Exception):
-    """A file is still being written; the next night looks again."""
+    """A file is not taken tonight, and nothing is wrong with the state; the next night looks again."""
 
 
 class _Refused(Exception):
     """What lies in the inbox is not taken; the text says why and what to do."""
 
 
+_IN_WRITING = "wird noch geschrieben, kommt in der nächsten Nacht dran"
 _LINK = "Verknüpfung, nicht gelesen; die Datei (oder den Ordner) selbst ablegen"
 _NO_FILE = "keine gewöhnliche Datei (Gerät, Leitung o. ä.), nicht gelesen"
 
@@ -415,6 +451,23 @@ def _gone_back_note(older: Delivery, newer: Delivery) -> str:
     return start + (
         f"in Kraft bleibt die spätere {newer.delivery_id} "
         "(soll sie nicht mehr gelten, im YAML unter retracted eintragen)"
+    )
+
+
+def _delivery(source: str, folder: Path, receipt: dict[str, Any]) -> Delivery:
+    return Delivery(
+        source=source,
+        seq=receipt["sequence"],
+        sha256=receipt["sha256"],
+        name=receipt["name"],
+        first_seen=receipt["first_seen"],
+        night=receipt["night"],
+        folder=folder,
+        decision=receipt.get("decision"),
+        reasons=tuple(receipt.get("reasons", ())),
+        rules=receipt.get("rules"),
+        slices=frozenset(receipt.get("slices", ())),
+        purged=receipt.get("purged"),
     )
 
 

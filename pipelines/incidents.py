@@ -170,15 +170,21 @@ _ALL = (
         "speicher_voll",
         "Der Speicherplatz ist fast oder ganz aufgebraucht",
         MACHINE,
-        "Platz schaffen; data/history und die Veröffentlichungen dabei nicht anrühren",
+        "Platz schaffen, z. B. mit einem kleineren keep; in data/history und data/releases nichts von Hand löschen",
         waits=False,
     ),
     Kind(
         "lauf_abgebrochen",
-        "Ein Lauf ist abgebrochen, ohne ein Ergebnis zu hinterlassen",
+        "Ein Lauf oder ein Befehl ist abgebrochen, ohne fertig zu werden",
         MACHINE,
-        "den Lauf noch einmal starten; er räumt selbst auf",
+        "den Lauf noch einmal starten; er räumt selbst auf und bringt zu Ende, was begonnen ist",
         code=EXIT_FAILED,
+    ),
+    Kind(
+        "lauf_steht_aus",
+        "Der nächste Lauf steht aus; bis dahin fehlt die interne Auswertung, und Befunde sind nicht bekannt",
+        DATA_TEAM,
+        "nichts; was nicht bis zur Nacht warten kann, mit »sozialraum nightly« holen",
     ),
     Kind(
         "lauf_blockiert",
@@ -220,6 +226,7 @@ _CAUSES = {
     "KeyProblem": "schluessel",
     "DamagedArchive": "archiv_beschaedigt",
     "DamagedLedger": "archiv_beschaedigt",
+    "DamagedRecord": "archiv_beschaedigt",
     "StaleArchive": "archiv_veraltet",
     "RulesConflict": "regeln_verlieren_zahlen",
     "NotAdditive": "geheimhaltung",
@@ -267,11 +274,16 @@ def cause_of(error: BaseException) -> str:
     for part in _chain(error):
         if isinstance(part, OSError) and part.errno in (errno.ENOSPC, errno.EDQUOT):
             return "speicher_voll"
-        if type(part).__name__ in _CAUSES:
+        if type(part).__name__ in _CAUSES and not of_sqlite(part):
             return _CAUSES[type(part).__name__]
         if any(phrase in str(part) for phrase in _FULL):
             return "speicher_voll"
     return OUTCOMES[EXIT_FAILED]
+
+
+def of_sqlite(error: BaseException) -> bool:
+    """Whether an error comes from SQLite, where Dagster keeps its record unless told otherwise; also in a wrapper."""
+    return "sqlite3" in (type(error).__module__, type(getattr(error, "orig", None)).__module__)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

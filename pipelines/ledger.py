@@ -20,13 +20,11 @@ import pyarrow as pa
 from pipelines.disclosure.cells import Key, cell_name
 from pipelines.files import quoted, replacing
 from pipelines.paths import Paths
+from pipelines.published import LEDGER
 from schemas.documents import LostKey
 
 KEY_VARIABLE = "SOZIALRAUM_SCHLUESSEL"
 """Environment variable that names the file with the key."""
-
-LEDGER = "veroeffentlicht"
-"""Folder below data/history with one file per release."""
 
 PUBLISHED, WITHHELD, ABSENT = "published", "withheld", "absent"
 

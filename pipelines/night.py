@@ -43,6 +43,7 @@ from pipelines.ledger import CellLedger
 from pipelines.marts.edition import Content, Edition, build_edition, figure_marks
 from pipelines.marts.models import Models
 from pipelines.marts.previous import Previous, read_previous
+from pipelines.past.held import taken_back
 from pipelines.past.purge import finish_purges
 from pipelines.past.withdraw import finish_withdrawals
 from pipelines.paths import Paths
@@ -82,7 +83,7 @@ class Night:
     public: Edition | None = None
     audit: Audit | None = None
     publication: Publication | None = None
-    held_back: Published | None = None
+    returning: Published | None = None
     accept_changes: str | None = None
     changes: Changes | None = None
     mass_change: str | None = None
@@ -107,6 +108,7 @@ class Night:
         Raises:
             lock.Busy: another run is active.
             ConfigError: the project is not valid.
+            DamagedArchive: deliveries or their bytes are missing or altered; nothing is received.
         """
         fingerprint = gate.take_fingerprint(Paths.of(root))  # first: what changes from now on is the next night's
         project = load_project(root)
@@ -118,6 +120,8 @@ class Night:
         _clear_away(paths, say)
         for name in [*finish_withdrawals(paths), *finish_purges(paths)]:
             say(f"Zu Ende gebracht, was abgebrochen war: {name} zurückgezogen oder gelöscht")
+        History(paths).verify()
+        _make_room(project, say)
         record = read_json(project.paths.night_record)
         known = record.get("marks", {}) if isinstance(record, dict) else {}
         moment = now or dt.datetime.now(dt.UTC)
@@ -319,7 +323,7 @@ class Night:
         if self.public is not None:
             self.say("Schritt 4 von 4: veröffentlichen")
             paths = self.project.paths
-            self.held_back = PublishedLedger(paths).withdrawn(self.public.content_hash)
+            self.returning = taken_back(paths, self.public.file, self.public.content_hash)
             self._compare(self.public)
             if self.held_back or self.implausible:
                 self.publication = self._stay(self.public)
@@ -335,8 +339,8 @@ class Night:
                 )
             for name in retire(paths, self.project.release.keep):
                 self.say(f"Alte Veröffentlichung entfernt: {name}")
-        if self.accept_changes is not None and self.mass_change is None:
-            self.say("Hinweis: --accept-changes war nicht nötig, es gibt keine Massenänderung")
+        if self.accept_changes is not None and not self.to_accept:
+            self.say("Hinweis: --accept-changes war nicht nötig, nichts war anzunehmen")
         self._record()
         self.finished = True
         return self.publication
@@ -376,6 +380,16 @@ class Night:
             self.say("Massenänderung: diese Ausgabe wird nicht veröffentlicht")
 
     @property
+    def to_accept(self) -> bool:
+        """Whether this edition is published only if somebody says so."""
+        return self.returning is not None or self.mass_change is not None
+
+    @property
+    def held_back(self) -> Published | None:
+        """The withdrawn release that this edition would bring back and that nobody accepted."""
+        return self.returning if self.accept_changes is None else None
+
+    @property
     def implausible(self) -> bool:
         """Whether this edition is not published because too much changes at once and nobody accepted it."""
         return self.mass_change is not None and self.accept_changes is None
@@ -393,7 +407,6 @@ class Night:
         self.audit = clear(folder, self.models, self.ledger, entries, protection)
         self.say(self.audit.in_words())
         lock.fence(self.project.paths.lock_file)
-        self.ledger.add(self.release_id, entries)
         assert self.public is not None
         in_force = [d.delivery_id for state in self.all_states().values() for d in state.in_force]
         PublishedLedger(self.project.paths).add(
@@ -403,9 +416,10 @@ class Night:
                 commit=commit_of_program(),
                 rules=self.project.rules,
                 deliveries=tuple(in_force),
-                accepted_changes=self.accept_changes if self.mass_change else None,
+                accepted_changes=self.accept_changes if self.to_accept else None,
             )
         )
+        self.ledger.add(self.release_id, entries)  # last: a release with cells is known to the list of releases
 
     def _record(self) -> None:
         """Leave the note that the next night's gate compares with."""
@@ -434,11 +448,14 @@ class Night:
 
     @property
     def news(self) -> list[str]:
-        """What a new release changed, and why somebody let a mass change pass; empty if nothing new was published."""
-        if self.changes is None or self.publication is None or not self.publication.new:
+        """What a new release changed, and why somebody let it pass; empty if nothing new was published."""
+        if self.publication is None or not self.publication.new:
             return []
-        accepted = f"Massenänderung angenommen (Grund: {self.accept_changes}): {self.mass_change}"
-        return [sentence(self.changes), *([accepted] if self.mass_change else [])]
+        changed = [sentence(self.changes)] if self.changes else []
+        why = f"(Grund: {self.accept_changes})"
+        mass = [f"Massenänderung angenommen {why}: {self.mass_change}"] if self.mass_change else []
+        back = [f"Trotz der Rücknahme von {self.returning.release_id} veröffentlicht {why}."] if self.returning else []
+        return [*changed, *mass, *back]
 
     @property
     def findings(self) -> list[str]:
@@ -483,12 +500,19 @@ class Night:
 
 
 def _clear_away(paths: Paths, say: Say) -> None:
-    """Remove what killed runs left; warn if there is too little room for this one all the same."""
+    """Remove what killed runs left."""
     places = (paths.history, paths.warehouse, paths.releases, paths.state)
     rests = [name for folder in places for name in remove_leftovers(folder) if not name.endswith(lock.LEASE)]
     for name in [*rests, *remove_old_scratch(Path(tempfile.gettempdir()))]:
         say(f"Rest eines abgebrochenen Laufs entfernt: {name}")
-    warning = faults.scarce(paths)
+
+
+def _make_room(project: Project, say: Say) -> None:
+    """Releases beyond `keep` go before anything is built: where the disk is full, nothing could be built else."""
+    if not project.release.internal:
+        for name in retire(project.paths.public_places, project.release.keep):
+            say(f"Alte Veröffentlichung entfernt: {name}")
+    warning = faults.scarce(project.paths)
     if warning:
         say(warning)
 
@@ -502,9 +526,10 @@ def withdrawn_in_words(entry: Published) -> str:
     """Why content that was taken back is not published again, and what to do."""
     note = entry.withdrawn or {}
     return (
-        f"Nicht veröffentlicht: der heutige Stand hat denselben Inhalt wie die zurückgezogene Veröffentlichung "
-        f"{entry.release_id} (am {note.get('on')}, Grund: {note.get('reason')}). Eine berichtigte Lieferung ablegen "
-        "oder die Beschreibung (YAML) ändern; anderer Inhalt wird von selbst wieder veröffentlicht"
+        f"Nicht veröffentlicht: der heutige Stand zeigt dasselbe Neue wie die zurückgezogene Veröffentlichung "
+        f"{entry.release_id} (am {note.get('on')}, Grund: {note.get('reason')}). Eine berichtigte "
+        "Lieferung ablegen oder die Beschreibung (YAML) ändern: sobald davon eine Zahl anders ist, wird wieder "
+        'veröffentlicht. Ist alles richtig: sozialraum nightly --accept-changes "GRUND"'
     )
 
 

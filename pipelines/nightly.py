@@ -57,6 +57,9 @@ def run_nightly(root: Path, voice: Voice, now: dt.datetime | None = None, accept
         return EXIT_BUSY
     except OSError as error:
         voice.error(f"FEHLGESCHLAGEN: {faults.in_words(error, paths)}")
+        if faults.full(error):  # no room for the lock's own note; another run of this host would have been named
+            note_begin(paths)
+            note_end(paths, EXIT_FAILED, cause_of(error))
         return EXIT_FAILED
     before = _in_force(paths)
     note_begin(paths)

@@ -145,8 +145,11 @@ class Paths:
         return self.state / "meldungen.json"
 
     def is_project(self) -> bool:
-        """A project is a folder with assets/, data/ and dagster.yaml."""
-        return self.assets.is_dir() and (self.root / "data").is_dir() and (self.root / "dagster.yaml").is_file()
+        """A project is a folder with assets/, data/ and dagster.yaml; one that may not be looked into counts as none."""
+        try:
+            return self.assets.is_dir() and (self.root / "data").is_dir() and (self.root / "dagster.yaml").is_file()
+        except PermissionError:
+            return False
 
     def relative(self, path: Path) -> str:
         """A path as shown to people: below the project folder, with forward slashes."""

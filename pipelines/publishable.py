@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from pipelines.files import quoted, replacing
 from pipelines.history import out_of_force
 from pipelines.intake.run import SourceState
 from pipelines.project import Project
-from pipelines.provenance.files import provenance_beside
+from pipelines.provenance.files import FIGURE_KEY, provenance_beside
 
 Row = tuple[Any, ...]
 
@@ -81,15 +80,18 @@ def protection_rows(protection: Protection | None) -> list[Row]:
 
 
 def publish_provenance(project: Project, internal: Path, public: Path) -> None:
-    """Write what may be public of the provenance of the internal observation beside the public one."""
+    """Write what may be public of the provenance of the internal observation beside the public one.
+
+    What a received file says, and where in it, is told only of sources that are public elsewhere. Any other file may be
+    sorted by secret figures, also by columns that nobody reads or by figures that were replaced since; then the place
+    of a row, a column or a block bounds them. An order of areas, categories or days is no proof that it is not: whether
+    a file happens to have one depends on the figures.
+    """
     given, made = provenance_beside(internal), provenance_beside(public)
     with replacing(made["figure_part"]) as temporary:  # says which figures are added up, and nothing of them
         shutil.copyfile(given["figure_part"], temporary)
-    areas = [(a.area_id, a.level, sorted_as(a.name), a.sort_key) for a in project.directory.areas.values()]
     elsewhere = [(s.id,) for s in project.sources.values() if s.publication == "public_elsewhere"]
     with replacing(made["figure_source"]) as temporary, duckdb.connect() as con:
-        con.execute("CREATE TABLE place (area_id VARCHAR, level VARCHAR, name VARCHAR, sort_key INTEGER)")
-        con.executemany("INSERT INTO place VALUES (?, ?, ?, ?)", areas)
         con.execute("CREATE TABLE elsewhere (source_id VARCHAR)")
         if elsewhere:
             con.executemany("INSERT INTO elsewhere VALUES (?)", elsewhere)
@@ -97,50 +99,15 @@ def publish_provenance(project: Project, internal: Path, public: Path) -> None:
         con.execute(f"COPY ({_PUBLIC_CELLS}) TO '{quoted(temporary)}' (FORMAT parquet, COMPRESSION zstd)")
 
 
-_ONLY_ELSEWHERE = ("sheet", "column_name", "received_text", "correction")
-"""What a file says itself: public only where the figures of its source are."""
+_ONLY_ELSEWHERE = ("sheet", "line", "column_number", "column_name", "received_text", "correction")
+"""What a file says itself, and where: public only where the figures of its source are."""
 
 _PUBLIC_CELLS = f"""
-    WITH ranked AS (
-        SELECT delivery_id,
-            rank() OVER (w ORDER BY line) = row_number() OVER (w ORDER BY line) AS alone,
-            row_number() OVER (w ORDER BY line) AS by_line,
-            row_number() OVER (w ORDER BY level_line, area_id) AS by_id,
-            row_number() OVER (w ORDER BY level_line, sort_key, area_id) AS by_sort_key,
-            row_number() OVER (w ORDER BY level_line, name, area_id) AS by_name,
-            lowest = highest AS one_column
-        FROM (
-            SELECT c.*, p.name, p.sort_key, min(c.line) OVER l AS level_line,
-                min(c.column_number) OVER l AS lowest, max(c.column_number) OVER l AS highest
-            FROM cell c JOIN place p USING (area_id)
-            WINDOW l AS (PARTITION BY c.delivery_id, c.measure_id, c.category, c.reference_date, p.level)
-        )
-        WINDOW w AS (PARTITION BY delivery_id, measure_id, category, reference_date)
-    ),
-    -- A file sorted by its figures would bound the withheld ones: one order of the directory must hold all through it.
-    ordered AS (
-        SELECT delivery_id, bool_and(alone)
-            AND (bool_and(by_line = by_id) OR bool_and(by_line = by_sort_key) OR bool_and(by_line = by_name)) AS plain,
-            bool_and(one_column) AS one_column
-        FROM ranked GROUP BY delivery_id
-    ),
-    marked AS (
-        SELECT c.*, o.plain, o.one_column, split_part(c.delivery_id, '-', 1) IN (FROM elsewhere) AS open
-        FROM cell c JOIN ordered o USING (delivery_id)
-    )
-    SELECT * EXCLUDE (plain, one_column, open) REPLACE (
-        CASE WHEN open OR plain THEN line END AS line,
-        CASE WHEN open OR one_column THEN column_number END AS column_number,
+    SELECT * EXCLUDE (open) REPLACE (
         {", ".join(f"CASE WHEN open THEN {name} END AS {name}" for name in _ONLY_ELSEWHERE)})
-    FROM marked ORDER BY ALL
+    FROM (SELECT *, split_part(delivery_id, '-', 1) IN (FROM elsewhere) AS open FROM cell)
+    ORDER BY {", ".join(FIGURE_KEY)}
 """
-
-
-def sorted_as(name: str) -> str:
-    """A name as lists are sorted by it: umlauts as their vowels, letter case does not matter (DIN 5007-1)."""
-    folded = unicodedata.normalize("NFKD", name.casefold())
-    return "".join(character for character in folded if not unicodedata.combining(character))
-
 
 RULES = (
     "datei_lesbar",

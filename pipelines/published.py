@@ -11,6 +11,13 @@ from typing import Any
 from pipelines.files import read_json, write_json
 from pipelines.paths import Paths
 
+LEDGER = "veroeffentlicht"
+"""Folder below data/history with one file per release, see `pipelines.ledger`."""
+
+
+class DamagedRecord(Exception):
+    """The list of releases is not as it was written; going on would forget what was published or taken back."""
+
 
 @dataclass(frozen=True)
 class Published:
@@ -43,10 +50,26 @@ class PublishedLedger:
     def __init__(self, paths: Paths) -> None:
         """Read nothing yet."""
         self.file = paths.history / "veroeffentlichungen.json"
+        self.cells = paths.history / LEDGER
 
     def entries(self) -> list[Published]:
-        """All entries, oldest first."""
-        return [_entry(content) for content in read_json(self.file) or []]
+        """All entries, oldest first.
+
+        Raises:
+            DamagedRecord: the file can't be read, or is gone though releases are noted beside it.
+        """
+        if not self.file.exists() and not any(self.cells.glob("*.parquet")):
+            return []
+        content = read_json(self.file)
+        try:
+            if isinstance(content, list):
+                return [_entry(entry) for entry in content]
+        except (TypeError, AttributeError):  # other or missing keys
+            pass
+        raise DamagedRecord(
+            f"Das Verzeichnis der Veröffentlichungen ({self.file.name} in data/history) fehlt oder ist beschädigt; "
+            "bitte data/history aus der Sicherung wiederherstellen"
+        )
 
     def ids(self) -> list[str]:
         """Ids of all releases ever published, oldest first."""
@@ -61,10 +84,11 @@ class PublishedLedger:
         return next((e for e in reversed(self.entries()) if e.withdrawn and e.content_hash == content_hash), None)
 
     def taken_back(self) -> set[str]:
-        """Ids of releases that must not be in force: withdrawn, or with the content of a withdrawn one."""
+        """Ids of releases that must not be in force: withdrawn, or with such content though nobody accepted it."""
         entries = self.entries()
         contents = {e.content_hash for e in entries if e.withdrawn}
-        return {e.release_id for e in entries if e.content_hash in contents}
+        back = (e for e in entries if e.withdrawn or (e.content_hash in contents and e.accepted_changes is None))
+        return {entry.release_id for entry in back}
 
     def add(self, entry: Published) -> None:
         """Note a release before anybody can see it; a second note of the same id replaces the first."""

@@ -24,7 +24,7 @@ from pipelines.files import TEMPORARY, read_json, sha256_file, write_json
 from pipelines.incidents import KINDS, OUTCOMES, Incident, classify
 from pipelines.paths import RELEASE_ID, Paths
 from pipelines.progress import Voice
-from pipelines.published import PublishedLedger
+from pipelines.published import DamagedRecord, PublishedLedger
 
 MAX_AGE_HOURS = 26.0
 """A nightly run may take place two hours later than the night before (change of the clock, a long run)."""
@@ -33,6 +33,7 @@ LONG_RUN = dt.timedelta(hours=4)
 LEAST_FREE = 1024**3
 """Bytes on the disk below which a night may no longer have room for a release."""
 CLOCK_SLACK = dt.timedelta(minutes=5)
+_GOES_ON = "Derselbe Befehl oder der nächste Nachtlauf bringt es zu Ende"
 
 _WORDS = {EXIT_OK: "gut", EXIT_NOT_WELL: "nicht gut", EXIT_FAILED: "fehlgeschlagen"}
 _NAGIOS = {EXIT_OK: (0, "OK"), EXIT_NOT_WELL: (1, "WARNING"), EXIT_FAILED: (2, "CRITICAL"), EXIT_USAGE: (3, "UNKNOWN")}
@@ -50,20 +51,41 @@ def note_begin(paths: Paths) -> None:
 
     A disk that is full must not keep the run from saying so itself, so a note that can't be written is left out.
     """
-    note = {"begun": _now().isoformat(timespec="seconds"), "host": socket.gethostname(), "process": os.getpid()}
-    with suppress(OSError):
-        write_json(paths.attempt, note)
+    _note(paths, {"begun": _now().isoformat(timespec="seconds"), "host": socket.gethostname(), "process": os.getpid()})
 
 
 def note_end(paths: Paths, code: int, cause: str = "") -> None:
     """Complete the note: exit code, and the kind of incident that ended the run ('' if it was none)."""
-    note = read_json(paths.attempt)
-    note = note if isinstance(note, dict) else {"begun": _now().isoformat(timespec="seconds")}
+    note = _last_note(paths) or {"begun": _now().isoformat(timespec="seconds")}
     cause = cause or OUTCOMES.get(code, "")
     sentence = KINDS[cause].title if cause else f"Der Lauf ist beendet; der Zustand ist {_WORDS.get(code, 'unbekannt')}"
     note |= {"ended": _now().isoformat(timespec="seconds"), "exit_code": code, "cause": cause, "sentence": sentence}
-    with suppress(OSError):
-        write_json(paths.attempt, note | {"release_id": _in_force(paths)})
+    _note(paths, note | {"release_id": _in_force(paths)})
+
+
+def _note(paths: Paths, note: dict[str, Any]) -> None:
+    """Write the note; where there is no room for a new file, into the old one, which has its room already."""
+    try:
+        write_json(paths.attempt, note)
+    except OSError:
+        with suppress(OSError), paths.attempt.open("r+", encoding="utf-8") as file:
+            text = json.dumps(note)
+            file.write(text.ljust(paths.attempt.stat().st_size))
+
+
+def _last_note(paths: Paths) -> dict[str, Any] | None:
+    """The note of the last attempt; None if there is none or it does not say when."""
+    note = read_json(paths.attempt)
+    return note if isinstance(note, dict) and _moment_of(note.get("begun")) else None
+
+
+def _moment_of(text: Any) -> dt.datetime | None:
+    """A moment as our notes have it (ISO with a time zone); None for anything else."""
+    try:
+        found = dt.datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return found if found.tzinfo else None
 
 
 # ---------------------------------------------------------------- looking
@@ -110,19 +132,21 @@ def examine(paths: Paths, now: dt.datetime | None = None, max_age_hours: float =
     now = now or _now()
     record = read_json(paths.night_record)
     record = record if isinstance(record, dict) else None
-    note = read_json(paths.attempt)
+    note = _last_note(paths)
     status = Status(release_id=_in_force(paths), free=shutil.disk_usage(paths.root).free)
     found = status.incidents
-    found += _attempt(status, paths, note if isinstance(note, dict) else None, record, now, max_age_hours)
+    found += _attempt(status, paths, note, record, now, max_age_hours)
     found += [classify(finding) for finding in (record or {}).get("findings", [])]
     status.complete = record is not None and status.active is None
-    broken = _broken(paths, record, status)
-    if broken:
-        found.append(Incident("veroeffentlichung_beschaedigt", "", f"Die Veröffentlichung ist nicht heil: {broken}"))
-    stale = unnoted(paths)
-    if stale and status.active is None:
-        found.append(Incident("archiv_veraltet", "", stale_in_words(stale)))
-    if status.free < LEAST_FREE:
+    if status.active is None:
+        found += [Incident("lauf_abgebrochen", subject, sentence) for subject, sentence in unfinished(paths).items()]
+        if record is None and note and note.get("exit_code") in (EXIT_OK, EXIT_NOT_WELL):
+            found.append(Incident("lauf_steht_aus", "", f"{KINDS['lauf_steht_aus'].title}"))
+    try:
+        found += _releases(paths, record, status)
+    except DamagedRecord as error:
+        found.append(Incident("archiv_beschaedigt", "", str(error)))
+    if status.free < LEAST_FREE and "speicher_voll" not in {incident.kind for incident in found}:
         found.append(Incident("speicher_voll", "", f"Nur noch {status.free // 1024**2} MB frei für {paths.root}"))
     overdue = {incident.source for incident in found if incident.kind == "liefertermin_verstrichen"}
     status.sources = {name: _source(paths, name, name in overdue) for name in _source_names(paths)}
@@ -137,11 +161,11 @@ def _attempt(
     now: dt.datetime,
     max_age_hours: float,
 ) -> Iterator[Incident]:
-    begun = (note or {}).get("begun") or (record or {}).get("finished_at")
-    if begun is None:
-        yield Incident("kein_lauf", "", "Es hat noch kein Lauf stattgefunden")
+    last = _moment_of((note or record or {}).get("begun" if note else "finished_at"))
+    if last is None:
+        yield Incident("kein_lauf", "", "Es hat noch kein Lauf stattgefunden, oder seine Notiz in data/state fehlt")
         return
-    status.last = last = dt.datetime.fromisoformat(begun)
+    status.last = last
     status.age_hours = (now - last).total_seconds() / 3600
     if last > now + CLOCK_SLACK:
         yield Incident("uhr", "", f"Der letzte Lauf liegt in der Zukunft ({moment(last)})")
@@ -156,6 +180,9 @@ def _attempt(
     elif note and note.get("cause"):
         kind = note["cause"] if note["cause"] in KINDS else OUTCOMES[EXIT_FAILED]
         yield Incident(kind, "", f"{KINDS[kind].title} (Lauf vom {moment(last)})")
+        if note.get("exit_code") == EXIT_FAILED != KINDS[kind].code:  # whatever stopped it: it did stop
+            failed = OUTCOMES[EXIT_FAILED]
+            yield Incident(failed, "", f"{KINDS[failed].title} (Lauf vom {moment(last)})")
     if status.active is None and status.age_hours > max_age_hours:
         hours = f"{status.age_hours:.0f} Stunden, erlaubt sind {max_age_hours:g}"
         yield Incident("kein_lauf", "", f"Der letzte Lauf war am {moment(last)}, vor {hours}")
@@ -178,17 +205,51 @@ def _held(lock_file: Path, host: str | None) -> bool:
     return False
 
 
-def _broken(paths: Paths, record: dict[str, Any] | None, status: Status) -> str | None:
-    """What is wrong with the release in force.
+def _releases(paths: Paths, record: dict[str, Any] | None, status: Status) -> Iterator[Incident]:
+    """What is wrong with the releases.
 
     While a run is active its links may be on the move; after a withdrawal they lead elsewhere than the last night left.
     """
-    withdrawn = {entry.release_id for entry in PublishedLedger(paths).entries() if entry.withdrawn}
+    entries = PublishedLedger(paths).entries()
+    withdrawn = {entry.release_id for entry in entries if entry.withdrawn}
+    broken = None
     if record is not None and status.active is None and record.get("release_id") not in withdrawn:
-        return gate.whats_broken(paths, record)
-    if status.release_id is None:
-        return None
-    return gate.damaged_release(paths.releases / status.release_id)
+        broken = gate.whats_broken(paths, record)  # knows whether there should be a release
+    elif status.release_id is not None:
+        broken = gate.damaged_release(paths.releases / status.release_id)
+    elif entries and entries[-1].withdrawn and status.active is None:
+        last = entries[-1].release_id
+        sentence = f"Es ist keine Veröffentlichung in Kraft: {last} ist zurückgezogen, der nächste Lauf steht aus"
+        yield Incident("veroeffentlichung_zurueckgezogen", last, sentence)
+    elif entries and status.active is None:
+        broken = "data/releases/current fehlt"
+    if broken:
+        yield Incident("veroeffentlichung_beschaedigt", "", f"Die Veröffentlichung ist nicht heil: {broken}")
+    stale = unnoted(paths)
+    if stale and status.active is None:
+        yield Incident("archiv_veraltet", "", stale_in_words(stale))
+
+
+def unfinished(paths: Paths) -> dict[str, str]:
+    """Deliveries and releases that somebody began to purge or to withdraw: a German sentence for each, by id.
+
+    Empty while the command is still at work.
+    """
+    found = {}
+    for path in sorted((paths.history / "deliveries").glob("*/*/receipt.json")):
+        receipt = read_json(path)
+        if isinstance(receipt, dict) and receipt.get("purged") and path.with_name("bytes").exists():
+            name = f"{receipt.get('source')}-{receipt.get('sequence'):04d}"
+            found[name] = f"Das Löschen von {name} ist abgebrochen, die Bytes liegen noch da. {_GOES_ON}"
+    with suppress(DamagedRecord):  # reported by itself
+        for entry in PublishedLedger(paths).entries():
+            in_force = entry.release_id == _in_force(paths)
+            if entry.withdrawn and (in_force or (paths.releases / entry.release_id).is_dir()):
+                state = "noch in Kraft" if in_force else "noch in data/releases"
+                found[entry.release_id] = (
+                    f"Das Zurückziehen von {entry.release_id} ist abgebrochen, sie ist {state}. {_GOES_ON}"
+                )
+    return found if found and not _held(paths.lock_file, socket.gethostname()) else {}
 
 
 def unnoted(paths: Paths) -> list[str]:
@@ -238,7 +299,7 @@ def _source(paths: Paths, name: str, overdue: bool) -> dict[str, Any]:
     receipts = [
         read_json(path) for path in archive.glob("*/receipt.json") if not path.parent.name.startswith(TEMPORARY)
     ]
-    receipts = [receipt for receipt in receipts if isinstance(receipt, dict)]
+    receipts = [r for r in receipts if isinstance(r, dict) and {"first_seen", "sha256"} <= r.keys()]
     accepted = [receipt["first_seen"] for receipt in receipts if receipt.get("decision") == "accepted"]
     known = {receipt["sha256"] for receipt in receipts}
     sizes = {path.stat().st_size for path in archive.glob("*/bytes")}
@@ -277,23 +338,32 @@ def print_status(root: Path, voice: Voice, max_age_hours: float, form: str) -> i
         form: `text`, `json` or `nagios` (one line; returns the plugin's codes 0, 1, 2, 3).
     """
     paths = Paths.of(root)
+    if form == "nagios":
+        code, line = _plugin(paths, max_age_hours)
+        print(line)
+        return code
     if not paths.is_project():
-        if form == "nagios":
-            print(f"UNKNOWN - kein Projektordner: {root}")
-            return _NAGIOS[EXIT_USAGE][0]
         voice.error(f"{root}: kein Projektordner (erwartet: assets/, data/, dagster.yaml)")
         return EXIT_USAGE
     status = examine(paths, max_age_hours=max_age_hours)
-    if form == "nagios":
-        code, word = _NAGIOS[status.code]
-        print(f"{word} - {_one_line(status)}|{_measured(status, max_age_hours)}")
-    elif form == "json":
-        code = status.code
+    if form == "json":
         print(json.dumps(_document(status), ensure_ascii=False, indent=1))
     else:
-        code = status.code
         _print_text(status, voice)
-    return code
+    return status.code
+
+
+def _plugin(paths: Paths, max_age_hours: float) -> tuple[int, str]:
+    """Code and line of a plugin of monitoring systems; whatever happens, there is a line."""
+    code, word = _NAGIOS[EXIT_USAGE]
+    if not paths.is_project():
+        return code, f"{word} - kein Projektordner: {paths.root}"
+    try:
+        status = examine(paths, max_age_hours=max_age_hours)
+    except Exception as error:  # noqa: BLE001 - the text of the error may hold signs that end the line
+        return code, f"{word} - der Zustand ließ sich nicht feststellen ({type(error).__name__}); sozialraum status"
+    code, word = _NAGIOS[status.code]
+    return code, f"{word} - {_one_line(status)}|{_measured(status, max_age_hours)}"
 
 
 def _print_text(status: Status, voice: Voice) -> None:

@@ -173,7 +173,7 @@ def test_rejected_delivery_is_told_once_in_german_and_without_figures(
             "data/warehouse/internal/rueckmeldungen/beispiel-",
             "docs/runbook/lieferung_zurueckgewiesen.md",
             "Kann bis morgen warten: ja",
-            f"Veröffentlicht ist weiterhin: {release} vom ",
+            f"Veröffentlicht ist: {release} vom ",
         ):
             assert part in message["text"], (part, message["text"])
         assert FIGURE not in str(message)
@@ -314,7 +314,7 @@ def test_run_that_died_hangs_or_never_came_is_told(
         holder.kill()
         holder.wait(timeout=10)
     said_by(project)
-    assert "Ein Lauf ist abgebrochen" in web.messages[-1]["title"]
+    assert "Ein Lauf oder ein Befehl ist abgebrochen" in web.messages[-1]["title"]
 
 
 LOCK_HOLDER = """
@@ -390,7 +390,7 @@ FINDINGS = {
         "veroeffentlichung_zurueckgehalten",
         "",
     ),
-    "Nicht veröffentlicht: der heutige Stand hat denselben Inhalt wie die zurückgezogene Veröffentlichung "
+    "Nicht veröffentlicht: der heutige Stand zeigt dasselbe Neue wie die zurückgezogene Veröffentlichung "
     "20261121T031500Z-0042 (am 2026-11-22, Grund: x). Eine berichtigte Lieferung ablegen": (
         "veroeffentlichung_zurueckgezogen",
         "20261121T031500Z-0042",

@@ -622,7 +622,7 @@ def release_of(models: Models, cells: Cells, folder: Path) -> Path:
     pq.write_table(
         pa.Table.from_pylist(rows, schema=pa.schema([(c, special.get(c, text)) for c in columns])), observation
     )
-    places = [(*r[:4], dt.date.fromisoformat(r[4]), "amt-0001", None, None, 2, *[None] * 3) for r in sorted(cells)]
+    places = [(*r[:4], dt.date.fromisoformat(r[4]), "amt-0001", *[None] * 6) for r in sorted(cells)]
     edition = build_edition(
         models,
         observation,

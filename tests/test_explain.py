@@ -162,6 +162,11 @@ def test_umlauts_and_letter_case_do_not_matter(kiel: Path, area: str) -> None:
     assert "Südfriedhof (Stadtteil)" in told(kiel, "Kinderarmut", area, "2021")
 
 
+def test_topic_stands_for_its_indicators(kiel: Path) -> None:
+    text = told(kiel, "Arbeitslosigkeit Mettenhof 2021")
+    assert text.startswith("Arbeitslosenanteil an den 15- bis 64-Jährigen: Mettenhof (Stadtteil), 31.12.2021\n")
+
+
 @pytest.mark.parametrize(
     ("words", "nearest"),
     [
@@ -190,7 +195,7 @@ def test_long_sums_are_cut_unless_all_is_asked_for(kiel: Path) -> None:
 def test_figures_explained_inside_before_anything_is_published(kiel: Path) -> None:
     assert "Veröffentlichung\n  noch keine" in told(kiel, "Kinderarmut", "Gaarden", "2021")
     code, lines = answer(kiel, "Kinderarmut", "Gaarden", "2021", public=True)
-    assert (code, "sozialraum nightly" in lines[0]) == (2, True)
+    assert (code, "sozialraum nightly" in lines[0]) == (1, True)
 
 
 # ---------------------------------------------------------------- a town with a history
@@ -213,12 +218,8 @@ def storied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert run_night(folder, NOW + DAY).publication
     deliver(folder, WOMEN, MEN, RESIDENTS, name="zweite.csv")
     text = (folder / "data/raw/jugendamt/zweite.csv").read_text(encoding="utf-8")
-    put(
-        folder,
-        text.replace("Bezirk 4;31.12.2022;5449;4801;10250", "Bezirk 4;31.12.2022;5449;4801;12050"),
-        "zweite.csv",
-        "jugendamt",
-    )
+    right, wrong = (f"Bezirk 4;31.12.2022;5449;4801;{total}" for total in (10250, 12050))
+    put(folder, f"{text.replace(right, wrong)}{right}\n", "zweite.csv", "jugendamt")  # the same area once more, line 8
     half_night(folder, NOW + 2 * DAY)
     deliver(folder, [9, 9, 9, 9, 9, 9], MEN, RESIDENTS, name="dritte.csv")
     half_night(folder, NOW + 3 * DAY)
@@ -232,8 +233,19 @@ def storied(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "reported_on": dt.date(2026, 3, 5),
         "status": "confirmed",
     }
+    dropped = {
+        "delivery": "jugendamt-0003",
+        "line": 8,
+        "column": "insgesamt",
+        "expected": "10250",
+        "drop": True,
+        "reason": "steht zweimal da",
+        "reported_on": dt.date(2026, 3, 5),
+        "status": "reported",
+    }
     retraction = {"delivery": "jugendamt-0004", "reason": "falscher Stand", "on": dt.date(2026, 3, 6), "by": "TT"}
-    edit(folder, lambda source: source.update(corrections=[correction], retracted=[retraction]), topic="hilfen")
+    corrections = [correction, dropped]
+    edit(folder, lambda source: source.update(corrections=corrections, retracted=[retraction]), topic="hilfen")
     assert run_night(folder, NOW + 4 * DAY).publication
     return folder
 
@@ -245,7 +257,41 @@ def test_correction_names_old_and_new_text_reason_and_status(storied: Path) -> N
     correction = next(line for line in text.split("\n") if "Berichtigung" in line)
     for part in ("»12050«", "»10250«", "Zahlendreher", "vom Absender bestätigt, 05.03.2026"):
         assert part in correction
-    assert "Berichtigung" not in told(storied, "hilfenanteil", "Bezirk 5", "2022")
+    assert "Berichtigung: " not in told(storied, "hilfenanteil", "Bezirk 5", "2022")
+
+
+def test_row_left_out_by_a_correction_is_named_beside_its_delivery(storied: Path) -> None:
+    text = told(storied, "hilfenanteil", "Bezirk 4", "2022")
+    (line,) = (line.strip() for line in text.split("\n") if "weggelassen" in line)
+    assert line == (
+        "durch Berichtigung weggelassen: Zeile 8, Spalte »insgesamt«: in der Datei steht »10250«. "
+        "Grund: steht zweimal da (dem Absender gemeldet, 05.03.2026)"
+    )
+    assert "weggelassen" not in told(storied, "hilfenanteil", "Bezirk 4", "2021")  # another delivery
+
+
+def test_no_rule_is_said_to_hold_that_had_nothing_to_look_at(storied: Path, kiel: Path) -> None:
+    """Nothing of workbooks and of comparisons where there is none; of broken rules, what they found."""
+    texts = [
+        told(storied, "hilfenanteil", "Bezirk 5", "2022", every=True),
+        told(kiel, "Kinderarmut", "Gaarden", "2021", every=True),
+    ]
+    for text in texts:
+        for word in ("Regeln", "eingehalten", "blatt_fehlt", "stimmt_mit_quelle"):
+            assert word not in text
+    assert "angenommen mit Hinweis: Ein Gebiet kommt neu hinzu (1x)\n        " in texts[0]
+    assert "Bezirk 6" in texts[0].partition("Ein Gebiet kommt neu hinzu")[2].split("\n")[1]  # missing the year before
+    assert "geprüft, keine Beanstandung" in texts[1]
+
+
+def test_rule_that_is_switched_off_is_named(kiel: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(kiel, tmp_path / "kiel", symlinks=True))
+    path = folder / "assets/kinderarmut/defs.yaml"
+    documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    source = next(d["attributes"] for d in documents if d["attributes"]["id"] == "sozialbericht_kinderarmut")
+    source.setdefault("contract", {})["severity"] = {"ausreisser": "off"}
+    path.write_text(yaml.safe_dump_all(documents, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    assert "hier nicht geprüft: Ein ungewöhnlicher Sprung" in told(folder, "Kinderarmut", "Gaarden", "2021")
 
 
 def test_deliveries_out_of_force_are_named_with_the_reason(storied: Path) -> None:
@@ -313,7 +359,42 @@ def test_public_answer_needs_nothing_internal(storied: Path, tmp_path: Path) -> 
         shutil.rmtree(folder / hidden)
     assert told(folder, "hilfenanteil", "Bezirk 5", "2022", public=True) == before
     code, lines = answer(folder, "hilfenanteil", "Bezirk 5", "2022")
-    assert (code, "sozialraum nightly" in lines[0]) == (2, True)
+    assert (code, "sozialraum nightly" in lines[0]) == (1, True)
+
+
+@pytest.mark.parametrize("damage", ["altered", "missing", "whole delivery missing"])
+def test_no_cell_is_quoted_from_an_archive_that_is_damaged(storied: Path, tmp_path: Path, damage: str) -> None:
+    folder = Path(shutil.copytree(storied, tmp_path / "Stadt", symlinks=True))
+    (delivery,) = (folder / "data/history/deliveries/jugendamt").glob("0003-*")
+    (file,) = (path for path in delivery.iterdir() if path.name != "receipt.json")
+    if damage == "altered":
+        file.chmod(0o644)
+        file.write_bytes(file.read_bytes().replace(b"30011", b"30012"))
+    elif damage == "missing":
+        file.unlink()
+    else:
+        shutil.rmtree(delivery)
+    code, lines = answer(folder, "hilfenanteil", "Bezirk 5", "2022")
+    assert (code, len(lines)) == (1, 1)
+    assert lines[0].startswith("Archiv beschädigt: die ")
+    assert "jugendamt-0003" in lines[0]
+    assert "aus der Sicherung" in lines[0]
+    assert told(folder, "hilfenanteil", "Bezirk 5", "2022", public=True)  # asks nothing of the archive
+
+
+@pytest.mark.parametrize("kept", [0, 100, 100_000])
+@pytest.mark.parametrize("name", ["internal/internal.duckdb", "sozialraum.duckdb"])
+def test_damaged_database_ends_with_1_and_says_which(storied: Path, tmp_path: Path, name: str, kept: int) -> None:
+    folder = Path(shutil.copytree(storied, tmp_path / "Stadt", symlinks=True))
+    file = folder / "data/warehouse" / name
+    content = file.read_bytes()
+    file.unlink()
+    file.write_bytes(content[:kept] + b"x" * (len(content) - kept))
+    for outside in (False, True) if name == "sozialraum.duckdb" else (False,):
+        code, lines = answer(folder, "hilfenanteil", "Bezirk 5", "2022", public=outside)
+        assert (code, len(lines)) == (1, 1)
+        assert lines[0].startswith(f"Die Datei mit den Zahlen ist beschädigt und nicht lesbar: {file.name} ")
+        assert "sozialraum nightly" in lines[0]
 
 
 def test_receipt_and_rules_stand_beside_each_delivery(storied: Path) -> None:

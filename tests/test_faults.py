@@ -7,6 +7,7 @@ import datetime as dt
 import errno
 import itertools
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -17,15 +18,17 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import sqlalchemy
 
 from pipelines import faults
 from pipelines.files import read_sealed, remove_old_scratch, write_sealed
 from pipelines.gate import damaged_release
 from pipelines.history import History
+from pipelines.incidents import cause_of
 from pipelines.init import create_project
 from pipelines.night import Night
 from pipelines.nightly import run_nightly
-from pipelines.paths import Paths
+from pipelines.paths import RELEASE_ID, Paths
 from pipelines.run_record import mend
 from tests.conftest import ROOT, Quiet, run_night
 from tests.test_history import FIRST, NOW, half_night, put, release_locks, text_of
@@ -218,6 +221,30 @@ def test_sentences_for_what_libraries_say_in_words_only(tmp_path: Path) -> None:
         con.execute("CREATE TABLE t AS SELECT repeat('x', 1000) || range FROM range(1000000)")
     assert faults.in_words(caught.value, paths).startswith("der Arbeitsspeicher reicht nicht")
     assert faults.in_words(ValueError("unbekannt"), paths) == "unbekannt"
+    damaged = tmp_path / "data/warehouse/internal/internal.duckdb"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"x" * 20_000)
+    with pytest.raises(duckdb.Error) as broken:
+        duckdb.connect(str(damaged), read_only=True)
+    text = faults.in_words(broken.value, paths)
+    assert text.startswith("data/warehouse/internal/internal.duckdb ist beschädigt oder nicht lesbar")
+    assert "»sozialraum nightly« starten" in text
+
+
+def test_trouble_of_the_record_in_sqlite_is_not_taken_for_postgres(tmp_path: Path) -> None:
+    """The real driver, and SQLAlchemy's wrapper around it as Dagster sees it."""
+    paths = Paths.of(tmp_path)
+    folder = paths.state / "history"
+    folder.mkdir(parents=True)
+    engine = sqlalchemy.create_engine(f"sqlite:///file:{folder / 'runs.db'}?mode=ro&uri=true")
+    with pytest.raises(sqlalchemy.exc.OperationalError) as caught:
+        engine.connect()
+    assert cause_of(caught.value) == "lauf_fehlgeschlagen"
+    assert faults.in_words(caught.value, paths).startswith("data/state/history: keine Berechtigung für den Benutzer")
+    full = sqlite3.OperationalError("database or disk is full")
+    assert cause_of(full) == "speicher_voll"
+    other = sqlalchemy.exc.OperationalError("SELECT 1", {}, ConnectionError("connection refused"))
+    assert cause_of(other) == "datenbank"
 
 
 @needs_mounts
@@ -256,6 +283,36 @@ def test_full_disk_ends_in_words_and_leaves_the_release_as_it_was(tmp_path: Path
 
 
 @needs_mounts
+def test_smaller_keep_makes_room_on_a_full_disk(tmp_path: Path) -> None:
+    """The remedy that the message names: old releases go before anything is built."""
+    root = tmp_path / "Platte" / "Stadt"
+    with small_disk(root.parent, "64m"):
+        create_project(root, Quiet())
+        for number in range(4):
+            vary(root, 200 + number)
+            run_night(root, NOW + number * DAY)
+        paths, path = Paths.of(root), root / "assets/release/defs.yaml"
+        before = sorted(p.name for p in paths.releases.iterdir() if RELEASE_ID.fullmatch(p.name))
+        assert len(before) == 4
+        in_force, compared = os.readlink(paths.current), before[-2]
+        vary(root, 300)
+        declared = path.read_text(encoding="utf-8")
+        assert "keep:" not in declared
+        path.write_text(re.sub(r"(?m)^attributes:\n", "attributes:\n  keep: 2\n", declared), encoding="utf-8")
+        room = shutil.disk_usage(root).free - 200 * KILOBYTE
+        with (root.parent / "voll").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, room)
+        said = Quiet()
+        code = run_nightly(root, said, NOW + 4 * DAY)
+        text = "\n".join(said.lines)
+        left = sorted(p.name for p in paths.releases.iterdir() if RELEASE_ID.fullmatch(p.name))
+        assert not set(before[:2]) & set(left), text
+        assert {in_force, compared} & set(left), text
+        assert text.index("Alte Veröffentlichung entfernt") < text.index("Schritt 1 von 4")
+        assert code == 0, text
+
+
+@needs_mounts
 def test_read_only_disk_and_read_only_folders_end_in_words(tmp_path: Path) -> None:
     root = tmp_path / "Platte" / "Stadt"
     with small_disk(root.parent, "64m") as remount:
@@ -268,7 +325,7 @@ def test_read_only_disk_and_read_only_folders_end_in_words(tmp_path: Path) -> No
         assert run_nightly(root, said) == 1
         remount("rw")
         assert "ist nur lesbar" in "\n".join(said.lines)
-        for name in ("history", "warehouse", "releases", "state"):
+        for name in ("history", "warehouse", "releases", "state", "state/history"):
             folder = root / "data" / name
             subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
             subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
@@ -279,6 +336,7 @@ def test_read_only_disk_and_read_only_folders_end_in_words(tmp_path: Path) -> No
                 subprocess.run(["umount", str(folder)], check=True)
             text = "\n".join(said.lines)
             assert code == 1, (name, text)
+            assert "Postgres" not in text and "dagster.yaml" not in text, (name, text)
             assert f"data/{name}" in text and "ist nur lesbar" in text and "Errno" not in text, (name, text)
             assert in_force(root) == before, name
         assert run_night(root).publication.new  # type: ignore[union-attr]
@@ -298,7 +356,7 @@ sys.exit(run_nightly(Path(sys.argv[1]), Voice()))
 def test_user_without_rights_is_told_which_folder(after_a_night: Path, tmp_path: Path) -> None:
     root = tmp_path / "Stadt"
     shutil.copytree(after_a_night, root, symlinks=True)
-    for folder in (tmp_path, *tmp_path.parents[:2]):  # pytest closes its folders to others
+    for folder in (tmp_path, *tmp_path.parents[:3]):  # pytest closes its folders to others
         os.chmod(folder, 0o755)
     before = in_force(root)
     run = subprocess.run(

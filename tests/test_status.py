@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +21,8 @@ from pipelines.files import read_json, write_json
 from pipelines.init import create_project
 from pipelines.nightly import run_nightly
 from pipelines.paths import Paths
-from pipelines.status import examine, note_begin, note_end
+from pipelines.published import PublishedLedger
+from pipelines.status import examine, note_begin, note_end, print_status
 from tests.conftest import ROOT, Quiet, run_night, sozialraum
 from tests.test_alerts import LOCK_HOLDER
 
@@ -175,8 +178,8 @@ def test_damaged_release(project: Paths, damage: str) -> None:
         shutil.rmtree(project.releases / os.readlink(project.current))
     assert kinds(project) == ["veroeffentlichung_beschaedigt"]
     assert answer(project)[0] == EXIT_FAILED
-    project.night_record.unlink()  # after a night that failed
-    assert kinds(project) == ["veroeffentlichung_beschaedigt"]
+    project.night_record.unlink()
+    assert kinds(project) == ["lauf_steht_aus", "veroeffentlichung_beschaedigt"]
 
 
 def test_disk_that_is_almost_full(project: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,4 +219,71 @@ def test_withdrawn_release_is_not_taken_for_a_damaged_one(project: Paths) -> Non
     release = os.readlink(project.current)
     run = sozialraum("withdraw", release, "--reason", "Probe", "--project", project.root)
     assert run.returncode == EXIT_OK, run.stdout + run.stderr
+    assert kinds(project) == ["veroeffentlichung_zurueckgezogen"], "nothing is in force any more"
+    code, said = answer(project)
+    assert (code, "Es ist keine Veröffentlichung in Kraft" in said) == (EXIT_NOT_WELL, True)
+    project.night_record.unlink()
+    assert kinds(project) == ["lauf_steht_aus", "veroeffentlichung_zurueckgezogen"]
+
+
+def test_withdrawal_that_was_killed_between_note_and_swap(project: Paths) -> None:
+    release = os.readlink(project.current)
+    PublishedLedger(project).withdraw(release, "2026-03-02", "Probe")
+    assert kinds(project) == ["lauf_abgebrochen"]
+    code, said = answer(project)
+    assert code == EXIT_FAILED
+    assert f"Das Zurückziehen von {release} ist abgebrochen, sie ist noch in Kraft" in said
+
+
+def test_after_a_purge_the_next_night_is_awaited_also_if_it_was_killed(project: Paths) -> None:
+    (receipt,) = (project.history / "deliveries/beispiel").glob("*/receipt.json")
+    content = receipt.with_name("bytes").read_bytes()
+    assert sozialraum("purge", "beispiel-0001", "--reason", "Namen", "--project", project.root).returncode == EXIT_OK
+    assert kinds(project) == ["lauf_steht_aus"]
+    code, said = answer(project)
+    assert (code, "Der nächste Lauf steht aus" in said) == (EXIT_NOT_WELL, True)
+    receipt.with_name("bytes").write_bytes(content)  # as if killed before the last step
+    assert kinds(project) == ["lauf_abgebrochen", "lauf_steht_aus"]
+    assert "Das Löschen von beispiel-0001 ist abgebrochen" in answer(project)[1]
+
+
+def test_night_that_failed_on_a_full_disk_has_failed(project: Paths) -> None:
+    note_begin(project)
+    note_end(project, EXIT_FAILED, "speicher_voll")
+    assert kinds(project) == ["lauf_fehlgeschlagen", "speicher_voll"]
+    assert answer(project)[0] == EXIT_FAILED
+    assert answer(project, "--nagios")[0] == 2
+
+
+def test_note_is_written_where_there_is_no_room_for_a_new_file(project: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    write_json(project.attempt, read_json(project.attempt) | {"sentence": "lang" * 200})
+    monkeypatch.setattr(status_module, "write_json", full)
+    note_begin(project)
+    assert "ended" not in read_json(project.attempt)
+    note_end(project, EXIT_FAILED, "speicher_voll")
+    assert examine(project).code == EXIT_FAILED
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"begun": "gestern"}', '{"begun": 7, "ended": 8}', '{"begun": "2026-03-02T04:00:00"}', "{", "[]", '{"ended": 1}'],
+)
+def test_damaged_note_of_the_last_run_counts_as_none(project: Paths, text: str) -> None:
+    project.attempt.write_text(text, encoding="utf-8")
+    finished = read_json(project.night_record)["finished_at"]
+    assert examine(project).last == dt.datetime.fromisoformat(finished)
+    note_end(project, EXIT_OK)
     assert kinds(project) == []
+
+
+def test_plugin_says_a_line_whatever_happens(project: Paths, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    write_json(project.night_record, {"findings": 7, "marks": []})
+    assert print_status(project.root, Quiet(), 26, "nagios") == 3
+    said = capsys.readouterr().out
+    assert said.startswith("UNKNOWN - ") and said.count("\n") == 1
+    write_json(project.history / "veroeffentlichungen.json", {"nicht": "eine Liste"})
+    project.night_record.unlink()
+    assert "archiv_beschaedigt" in kinds(project)

@@ -32,8 +32,10 @@ def analyze() -> str:
 def units(tmp_path: Path) -> list[Path]:
     """The units with the folder of this checkout and its commands in place of the installed ones."""
     found = []
+    checkout = tmp_path / "programm"  # the checkout's own path may hold blanks, which units would have to quote
+    checkout.symlink_to(ROOT)
     for path in sorted(UNITS.iterdir()):
-        text = path.read_text(encoding="utf-8").replace(INSTALLED, str(ROOT))
+        text = path.read_text(encoding="utf-8").replace(INSTALLED, str(checkout))
         found.append(tmp_path / path.name)
         found[-1].write_text(text, encoding="utf-8")
     return found

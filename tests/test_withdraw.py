@@ -104,6 +104,49 @@ def test_the_release_before_is_in_force_and_the_content_stays_away(copy: Path, t
     assert sozialraum("audit", "--project", copy).returncode == 0
 
 
+def test_what_was_wrong_comes_back_neither_with_other_bytes_nor_with_other_words(
+    copy: Path, two: tuple[Path, str, str]
+) -> None:
+    _, first, second = two
+    assert taken_back(copy, second)[0] == 0
+    put(copy, text_of(CORRECTED) + "\n")  # a new delivery with the same figures
+    topic = copy / "assets/beispiel/defs.yaml"
+    topic.write_text(topic.read_text(encoding="utf-8") + "# eine Anmerkung\n", encoding="utf-8")
+    held = night(copy, 2)
+    assert (held.exit_code, links(copy)[0]) == (3, first)
+    assert second in held.findings[0]
+
+    said = Quiet()
+    assert run_nightly(copy, said, NOW + 3 * HOUR, "geprüft, stimmt doch") == 0, said.lines
+    third = links(copy)[0]
+    entry = PublishedLedger(Paths.of(copy)).entry(str(third))
+    assert entry is not None
+    assert (third not in (first, second), entry.accepted_changes) == (True, "geprüft, stimmt doch")
+    again = Quiet()
+    assert run_nightly(copy, again, NOW + 4 * HOUR) == 0, "accepted is accepted"
+    assert links(copy)[0] == third
+
+
+def test_a_damaged_or_older_list_of_releases_forgets_no_withdrawal(copy: Path, two: tuple[Path, str, str]) -> None:
+    _, first, second = two
+    ledger = PublishedLedger(Paths.of(copy))
+    backup = ledger.file.read_bytes()
+    assert taken_back(copy, second)[0] == 0
+    for damaged in (b'[{"comm', b"{}", b"", None):
+        if damaged is None:
+            ledger.file.unlink()
+        else:
+            ledger.file.write_bytes(damaged)
+        said = Quiet()
+        assert run_nightly(copy, said, NOW + 2 * HOUR) == 1
+        assert any("fehlt oder ist beschädigt; bitte data/history aus der Sicherung" in line for line in said.lines)
+        assert links(copy) == (first, first, True)
+    ledger.file.write_bytes(backup)  # made before the withdrawal
+    held = night(copy, 3)
+    assert (held.exit_code, links(copy)[0]) == (3, first)
+    assert second in held.findings[0]
+
+
 def test_without_an_earlier_release_nothing_is_in_force(copy: Path, two: tuple[Path, str, str]) -> None:
     _, first, second = two
     assert taken_back(copy, second)[0] == 0

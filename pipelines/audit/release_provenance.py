@@ -1,36 +1,29 @@
 """The provenance of a release: every figure has its place, and no place tells more than the figure itself.
 
-A received text is the figure once more, a line in a file sorted by its figures bounds them, and a list of parts that is
-not the whole list can tell which of them are zero. All of it is worked out again from the public tables.
+A received text is the figure once more, a line or column in a file sorted by its figures bounds them, and a list of
+parts that is not the whole list can tell which of them are zero. All of it is worked out again from the public tables.
+No order of lines or columns proves that a file is not sorted by its figures, so none may be told.
 """
 
 from __future__ import annotations
 
-import functools
-import unicodedata
-from collections.abc import Callable, Iterable
-from itertools import chain, groupby
-from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
 from pipelines.audit.facts import Leak
 
-_Cell = tuple[Any, ...]
-"""Line, column, level, area, the directory's sort key, name."""
-
 _KEY = "measure_id, category, area_id, period_type, reference_date"
 _PART_KEY = f"{_KEY}, part_measure_id, part_category, part_area_id, part_reference_date"
 _TEXTS = ("sheet", "column_name", "received_text", "correction")
+_PLACES = ("line", "column_number")
 _SHOWN = 5
 """Places that are named of each kind of finding."""
 
 _MISSING = "Zu dieser gelieferten Zahl fehlt die Fundstelle, oder zu dieser Fundstelle die gelieferte Zahl; neu bauen."
 _FOREIGN = "Die Fundstelle nennt eine andere Lieferung als die Zahl, oder keine mögliche Zeile und Spalte; neu bauen."
 _TEXT = "Was in der Datei steht, darf nur bei Quellen erscheinen, die ohnehin öffentlich sind; entfernen."
-_LINE = "Die Reihenfolge der Zeilen oder Spalten kann gesperrte Zahlen verraten; Zeile und Spalte entfernen."
+_PLACE = "Die Reihenfolge der Zeilen oder Spalten kann gesperrte Zahlen verraten; Zeile und Spalte entfernen."
 _ORDER = "Die Zeilen stehen nicht in der Reihenfolge ihres Schlüssels, oder ein Schlüssel steht zweimal da; neu bauen."
 _NO_PARTS = "Die Summanden sind nicht die, die sich aus Gebieten, Ausprägungen und Jahren ergeben; neu bauen."
 _NO_SUM = "Die Summanden ergeben die Zahl nicht; neu bauen."
@@ -51,12 +44,11 @@ def check_provenance(file: Path, must: bool) -> list[Leak]:
             return [Leak("nicht_ableitbar", f"meta.{name}", text) for name in absent] if must or there else []
         con.execute(_WAYS)
         con.execute(_EXPECTED)
-        found = [
+        return [
             Leak("nicht_ableitbar", f"meta.{table}, {', '.join(map(str, row))}", text)
             for table, text, query in _QUERIES
             for row in con.execute(f"SELECT DISTINCT {_KEY} FROM ({query}) ORDER BY ALL LIMIT {_SHOWN}").fetchall()
         ]
-        return found + _in_telling_order(con)
 
 
 _THERE = """
@@ -145,14 +137,17 @@ _QUERIES = [
         WHERE coalesce(s.delivery_id, '') <> o.delivery_ids OR s.line < 1 OR s.column_number < 1
         """,
     ),
-    (
-        "figure_source",
-        _TEXT,
-        f"""
-        SELECT {_KEY} FROM meta.figure_source WHERE coalesce({", ".join(_TEXTS)}) IS NOT NULL
-            AND delivery_id NOT IN (SELECT delivery_id FROM meta.delivery WHERE public_elsewhere)
-        """,
-    ),
+    *[
+        (
+            "figure_source",
+            text,
+            f"""
+            SELECT {_KEY} FROM meta.figure_source WHERE coalesce({", ".join(names)}) IS NOT NULL
+                AND delivery_id NOT IN (SELECT delivery_id FROM meta.delivery WHERE public_elsewhere)
+            """,
+        )
+        for text, names in ((_TEXT, _TEXTS), (_PLACE, _PLACES))
+    ],
     *[
         (
             table,
@@ -190,65 +185,3 @@ _QUERIES = [
     ),
 ]
 """Table, what is wrong with a row that a query finds, and the query."""
-
-
-# ---------------------------------------------------------------- lines and columns
-
-
-def _in_telling_order(con: duckdb.DuckDBPyConnection) -> list[Leak]:
-    """Deliveries, not public elsewhere, whose lines follow no order of the directory or whose columns follow areas."""
-    cursor = con.execute(
-        """
-        SELECT s.delivery_id, s.measure_id, s.category, s.reference_date, s.line, s.column_number, a.level, a.area_id,
-            a.sort_key, a.name
-        FROM meta.figure_source s JOIN mart.area a ON a.area_id = s.area_id
-        WHERE s.delivery_id NOT IN (SELECT delivery_id FROM meta.delivery WHERE public_elsewhere)
-        ORDER BY s.delivery_id, s.measure_id, s.category, s.reference_date, s.line, a.area_id
-        """
-    )
-    cells = chain.from_iterable(iter(lambda: cursor.fetchmany(10_000), []))  # there may be a million
-    return [
-        Leak("nicht_ableitbar", f"meta.figure_source, {delivery}", _LINE)
-        for delivery, own in groupby(cells, itemgetter(0))
-        if _tells([cell[4:] for cell in block] for _, block in groupby(own, itemgetter(1, 2, 3)))
-    ]
-
-
-def _tells(blocks: Iterable[list[_Cell]]) -> bool:
-    """Whether lines or columns of a delivery tell anything, given its tables (one measure, category and day) by line.
-
-    They tell nothing if the areas of a level have their figure in one column, and if no line is named or areas stand
-    level by level in one order that anybody knows, the same in all tables.
-    """
-    orders, hidden = list(_ORDERS), set()
-    for block in blocks:
-        hidden |= {line is None for line, *_ in block}
-        columns = {(level, column) for _, column, level, *_ in block}
-        if len(hidden) > 1 or len(columns) > len({level for level, _ in columns}):
-            return True
-        if hidden == {False}:
-            orders = [order for order in orders if _sorted_by(block, order)]
-            if not orders or len({line for line, *_ in block}) < len(block):
-                return True
-    return False
-
-
-@functools.cache
-def _plain(name: str) -> str:
-    """A name without case and marks above its letters, as lists are sorted."""
-    letters = unicodedata.normalize("NFKD", name.casefold())
-    return "".join(letter for letter in letters if not unicodedata.combining(letter))
-
-
-_ORDERS: tuple[Callable[[_Cell], tuple[Any, ...]], ...] = (
-    lambda cell: (cell[3],),
-    lambda cell: (cell[4], cell[3]),
-    lambda cell: (_plain(str(cell[5])), cell[3]),
-)
-"""By id, by the directory's own key, and by name."""
-
-
-def _sorted_by(block: list[_Cell], order: Callable[[_Cell], tuple[Any, ...]]) -> bool:
-    """Whether one level stands after the other, each in this order."""
-    levels = list(dict.fromkeys(cell[2] for cell in block))
-    return block == sorted(block, key=lambda cell: (levels.index(cell[2]), order(cell)))

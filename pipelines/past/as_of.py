@@ -20,13 +20,13 @@ from typing import Any
 
 import duckdb
 
-from pipelines import lock
+from pipelines import faults, lock
 from pipelines.audit.release_tokens import CHANGED
-from pipelines.exit_codes import EXIT_BUSY, EXIT_NOT_WELL, EXIT_OK, EXIT_USAGE
+from pipelines.exit_codes import EXIT_BUSY, EXIT_FAILED, EXIT_NOT_WELL, EXIT_OK, EXIT_USAGE
 from pipelines.files import quoted, replacing
-from pipelines.history import Delivery, History
+from pipelines.history import DamagedArchive, Delivery, History
 from pipelines.intake.run import SourceState, current_state
-from pipelines.ledger import LEDGER, KeyProblem, key_file, ledger_files
+from pipelines.ledger import KeyProblem, key_file, ledger_files
 from pipelines.marts.previous import Previous
 from pipelines.night import Night, commit_of_program
 from pipelines.past.aside import Aside, results, workshop, workshop_lock
@@ -34,7 +34,8 @@ from pipelines.past.typed import Refused
 from pipelines.paths import DATABASE, RELEASE_ID, Paths
 from pipelines.progress import Voice
 from pipelines.project import ConfigError, Project, load_project
-from pipelines.published import Published, PublishedLedger
+from pipelines.published import LEDGER, DamagedRecord, Published, PublishedLedger
+from pipelines.release.publish import order_of
 from schemas.yaml_source import nearest
 
 _UNDECIDED: dict[str, Any] = {"decision": None, "reasons": [], "rules": None, "slices": [], "earlier_decisions": []}
@@ -125,6 +126,9 @@ def as_of(root: Path, when: str, voice: Voice, history: Path | None = None) -> i
     except lock.Busy as busy:
         voice.error(str(busy))
         return EXIT_BUSY
+    except (DamagedArchive, DamagedRecord, OSError, duckdb.Error) as error:
+        voice.error(f"FEHLGESCHLAGEN: {faults.in_words(error, Paths.of(root))}")
+        return EXIT_FAILED
 
 
 # ---------------------------------------------------------------- a day
@@ -145,12 +149,13 @@ def _day_of(when: str) -> dt.date:
 
 
 def _day(rebuild: _Rebuild, day: dt.date) -> int:
-    everything = _all(rebuild.archive)
+    everything = History(rebuild.archive).refuse_gaps()
     known = known_at(everything, day)
     if not known:
         first = min((d.received_on for d in everything), default=None)
         when = f"; die erste kam am {first}" if first else ""
         raise Refused(f"Am {day} lag noch keine Lieferung vor{when}")
+    _verify(known)
     states = _replay(rebuild, known, day)
     _say_state(rebuild, known, states, day)
     night = rebuild.night(states, f"as-of-{day}")
@@ -176,9 +181,11 @@ def known_at(deliveries: Iterable[Delivery], day: dt.date) -> list[Delivery]:
     return found
 
 
-def _all(paths: Paths) -> list[Delivery]:
-    history = History(paths)
-    return [delivery for source_id in history.sources() for delivery in history.deliveries(source_id)]
+def _verify(deliveries: Iterable[Delivery]) -> None:
+    """A reading that is already there must not hide that the bytes behind it are gone or altered."""
+    for delivery in deliveries:
+        if not delivery.purged:
+            delivery.verify()
 
 
 def _replay(rebuild: _Rebuild, known: list[Delivery], day: dt.date) -> dict[str, SourceState]:
@@ -253,7 +260,7 @@ def _release(rebuild: _Rebuild, release_id: str) -> int:
     differences = _differences(rebuild, entry)
     try:
         content_hash = _remake(rebuild, entry, deliveries)
-    except (KeyProblem, OSError):
+    except (KeyProblem, DamagedArchive, OSError):
         raise
     except Exception as error:
         if not differences:  # other rules or another program may fail in any way
@@ -276,7 +283,7 @@ def _deliveries_of(rebuild: _Rebuild, entry: Published) -> list[Delivery]:
             "geltenden Lieferungen nicht gemerkt hat; sie lässt sich nicht nachbauen. Den Stand ihres Tages gibt: "
             f"sozialraum as-of {entry.release_id[:4]}-{entry.release_id[4:6]}-{entry.release_id[6:8]}"
         )
-    archived = {d.delivery_id: d for d in _all(rebuild.archive)}
+    archived = {d.delivery_id: d for d in History(rebuild.archive).all_deliveries()}
     missing = [name for name in entry.deliveries if name not in archived]
     if missing:
         raise Refused(f"Im Archiv fehlen Lieferungen, aus denen {entry.release_id} besteht: {', '.join(missing)}")
@@ -284,6 +291,7 @@ def _deliveries_of(rebuild: _Rebuild, entry: Published) -> list[Delivery]:
     purged = [f"{d.delivery_id} (am {d.purged['on']}, {d.purged['reason']})" for d in found if d.purged]
     if purged:
         raise Refused(f"{entry.release_id} lässt sich nicht mehr nachbauen, gelöscht sind: {', '.join(purged)}")
+    _verify(found)
     return found
 
 
@@ -308,7 +316,7 @@ def _remake(rebuild: _Rebuild, entry: Published, deliveries: list[Delivery]) -> 
         aside.add(delivery, decision="accepted")
     ledger = aside.history / LEDGER
     ledger.mkdir(parents=True)
-    for file in takewhile(lambda f: f.stem != entry.release_id, ledger_files(rebuild.archive)):
+    for file in takewhile(lambda f: order_of(f.stem) < order_of(entry.release_id), ledger_files(rebuild.archive)):
         (ledger / file.name).symlink_to(file)
     day = dt.datetime.strptime(entry.release_id[:8], "%Y%m%d").date()  # noqa: DTZ007 - a day in UTC
     states = {source.id: current_state(project, source, day) for source in project.intake_order()}
@@ -337,7 +345,7 @@ def _say_differences(rebuild: _Rebuild, entry: Published, differences: list[str]
     else:
         if version != commit:
             voice.error("  Das Programm war gegenüber seinem Commit geändert; dieser Stand ist nirgends festgehalten.")
-        command = Path(sys.executable).with_name("sozialraum")
+        command = shlex.quote(str(Path(sys.executable).with_name("sozialraum")))
         history = shlex.quote(str(rebuild.archive.history))
         voice.error("So geht es mit dem Stand von damals (im Ordner des Programms):")
         voice.error(f"  git worktree add ../damals {commit}")

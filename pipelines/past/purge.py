@@ -46,7 +46,7 @@ def purge(root: Path, delivery_id: str, reason: str, voice: Voice) -> int:
 
 def finish_purges(paths: Paths) -> list[str]:
     """Remove what a killed command left of purged deliveries; returns their ids."""
-    left = [d for d in _all(paths) if d.purged and d.file.exists()]
+    left = [d for d in History(paths).all_deliveries() if d.purged and d.file.exists()]
     for delivery in left:
         _remove(paths, delivery)
     return [delivery.delivery_id for delivery in left]
@@ -55,9 +55,10 @@ def finish_purges(paths: Paths) -> list[str]:
 def _purge(paths: Paths, delivery_id: str, reason: str, voice: Voice) -> None:
     for finished in finish_purges(paths):
         voice.say(f"Zu Ende gebracht: die Bytes von {finished} sind gelöscht")
-    everything = _all(paths)
+    everything = History(paths).all_deliveries()
     delivery = next((d for d in everything if d.delivery_id == delivery_id), None)
     if delivery is None:
+        History(paths).refuse_gaps()  # else it may have been there
         near = nearest(delivery_id, [d.delivery_id for d in everything])
         hint = f"; meinten Sie »{near[0]}«?" if near else ""
         raise Refused(f"Die Lieferung »{delivery_id}« gibt es nicht{hint}")
@@ -77,11 +78,6 @@ def _purge(paths: Paths, delivery_id: str, reason: str, voice: Voice) -> None:
             voice.say(line)
     for line in _elsewhere(paths, delivery, everything):
         voice.say(line)
-
-
-def _all(paths: Paths) -> list[Delivery]:
-    history = History(paths)
-    return [delivery for source_id in history.sources() for delivery in history.deliveries(source_id)]
 
 
 def _remove(paths: Paths, delivery: Delivery) -> None:
@@ -108,8 +104,11 @@ def _lost(paths: Paths, delivery: Delivery) -> list[str]:
     """Which figures nobody supplies any more, by measure, with their periods and levels."""
     try:
         source = load_project(paths.root).sources.get(delivery.source)
-    except ConfigError as error:
-        raise Refused(f"Die Beschreibung des Projekts ist nicht gültig, zu berichtigen:\n{error}") from error
+    except ConfigError:  # what the law demands does not wait for it
+        return [
+            "Welche Zahlen damit wegfallen, ist jetzt nicht zu sagen: Die Beschreibung (assets) ist nicht gültig.",
+            "Der erste Nachtlauf, nachdem sie berichtigt ist, rechnet ohne die Lieferung.",
+        ]
     counting = in_force(source, History(paths).deliveries(delivery.source)) if source else []
     if delivery.delivery_id not in {d.delivery_id for d in counting}:
         return ["Die Lieferung war nicht in Kraft; keine Zahl ändert sich."]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from pipelines import lock
+from pipelines import faults, lock
 from pipelines.exit_codes import EXIT_BUSY, EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from pipelines.history import DamagedArchive
 from pipelines.paths import Paths
 from pipelines.progress import Voice
+from pipelines.published import DamagedRecord
+from pipelines.status import unfinished
 
 
 class Refused(Exception):
@@ -43,8 +46,10 @@ def locked(root: Path, reason: str, voice: Voice, work: Callable[[Paths, str], N
     except lock.Busy as busy:
         voice.error(str(busy))
         return EXIT_BUSY
-    except (DamagedArchive, OSError) as error:
-        voice.error(f"FEHLGESCHLAGEN: {error}")
-        voice.error("Was begonnen ist, bringt derselbe Aufruf oder der nächste Nachtlauf zu Ende.")
+    except (DamagedArchive, DamagedRecord, OSError) as error:
+        voice.error(f"FEHLGESCHLAGEN: {faults.in_words(error, paths)}")
+        with suppress(OSError):
+            for sentence in unfinished(paths).values():
+                voice.error(sentence)
         return EXIT_FAILED
     return EXIT_OK

@@ -11,11 +11,11 @@ import shutil
 from pathlib import Path
 
 from pipelines import lock
-from pipelines.files import TEMPORARY, sync_folder, sync_tree
+from pipelines.files import TEMPORARY, read_json, sync_folder, sync_tree
 from pipelines.past.typed import Refused, locked
-from pipelines.paths import Paths
+from pipelines.paths import RELEASE_ID, Paths
 from pipelines.progress import Voice
-from pipelines.published import PublishedLedger
+from pipelines.published import Published, PublishedLedger
 from pipelines.release.publish import fall_back
 from pipelines.status import stale_in_words
 from schemas.yaml_source import nearest
@@ -43,6 +43,7 @@ def withdraw(root: Path, release_id: str, reason: str, voice: Voice) -> int:
 def finish_withdrawals(paths: Paths) -> list[str]:
     """Do what is left to do for releases noted as withdrawn; returns their ids."""
     ledger = PublishedLedger(paths)
+    _remember(paths, ledger)
     taken_back = ledger.taken_back()
     done = []
     for entry in ledger.entries():
@@ -53,6 +54,19 @@ def finish_withdrawals(paths: Paths) -> list[str]:
             _move(folder, paths.history / WITHDRAWN / entry.release_id)
             done.append(entry.release_id)
     return done
+
+
+def _remember(paths: Paths, ledger: PublishedLedger) -> None:
+    """Note again what was taken back when the list of releases comes from a backup made before that."""
+    folder = paths.history / WITHDRAWN
+    noted = {entry.release_id for entry in ledger.entries() if entry.withdrawn}
+    for place in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if RELEASE_ID.fullmatch(place.name) and place.name not in noted:
+            package = read_json(place / "datapackage.json") or {}
+            if ledger.entry(place.name) is None:
+                ledger.add(Published(place.name, str(package.get("contentHash", "")).removeprefix("sha256:")))
+            day = dt.datetime.now(dt.UTC).date().isoformat()
+            ledger.withdraw(place.name, day, "war zurückgezogen; die eingespielte Sicherung ist älter")
 
 
 def _withdraw(paths: Paths, release_id: str, reason: str, voice: Voice) -> None:
@@ -104,8 +118,8 @@ def _tell(paths: Paths, ledger: PublishedLedger, release_id: str, voice: Voice) 
         )
     voice.say("Wer die Dateien schon geholt hat, behält sie: bitte die Empfänger benachrichtigen.")
     voice.say(
-        "Der Nachtlauf veröffentlicht diesen Inhalt nicht noch einmal (Rückgabewert 3). Eine berichtigte Lieferung "
-        "ablegen oder die Beschreibung (YAML) ändern; anderer Inhalt wird von selbst veröffentlicht."
+        "Der Nachtlauf veröffentlicht nichts, solange alles, was sie Neues zeigte, unverändert wieder da wäre "
+        "(Rückgabewert 3). Eine berichtigte Lieferung ablegen oder die Beschreibung (YAML) ändern."
     )
 
 

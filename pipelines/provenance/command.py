@@ -7,9 +7,10 @@ from pathlib import Path
 import duckdb
 
 from pipelines.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from pipelines.history import DamagedArchive
 from pipelines.progress import Voice
 from pipelines.project import ConfigError, Project, load_project
-from pipelines.provenance.facts import has_provenance, read_story, slots_of
+from pipelines.provenance.facts import Unreadable, has_provenance, read_story, reading, slots_of
 from pipelines.provenance.inside import look_inside
 from pipelines.provenance.page import Page
 from pipelines.provenance.question import NotUnderstood, Slot, understand
@@ -25,8 +26,8 @@ def explain(root: Path, words: list[str], voice: Voice, *, public: bool = False,
         file = project.paths.public_mart if public else project.paths.internal_mart
         if not file.is_file():
             voice.error(_NO_FILE["public" if public else "internal"])
-            return EXIT_USAGE
-        with duckdb.connect(str(file), read_only=True) as con:
+            return EXIT_FAILED
+        with reading(file) as con:
             for position, slot in enumerate(_meant(con, project, words)):
                 if position:
                     voice.say("\n" + "-" * 80)
@@ -41,8 +42,8 @@ def explain(root: Path, words: list[str], voice: Voice, *, public: bool = False,
         for problem in error.problems:
             voice.error(str(problem))
         return EXIT_USAGE
-    except duckdb.IOException as error:
-        voice.error(f"Die Datei mit den Zahlen ist nicht lesbar: {str(error).splitlines()[0]}")
+    except (Unreadable, DamagedArchive) as error:
+        voice.error(str(error))
         return EXIT_FAILED
     return EXIT_OK
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -62,6 +65,27 @@ class Story:
             for b in self.breaks
             if b["source_id"] in sources and any(b["measure_id"] == m and b["category"] in ("alle", c) for m, c in seen)
         ]
+
+
+class Unreadable(Exception):
+    """A file with figures is damaged; the German text says which and what to do."""
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An edition of the marts, open for reading.
+
+    Raises:
+        Unreadable: the file is no database, or DuckDB finds it damaged while it is read.
+    """
+    try:
+        with duckdb.connect(str(file), read_only=True) as con:
+            yield con
+    except duckdb.Error as error:
+        raise Unreadable(
+            f"Die Datei mit den Zahlen ist beschädigt und nicht lesbar: {file.name} in {file.parent}; bitte sozialraum "
+            "nightly ausführen, oder die Datei aus der Sicherung wiederherstellen"
+        ) from error
 
 
 def has_provenance(con: duckdb.DuckDBPyConnection) -> bool:

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from pipelines.files import read_sealed
-from pipelines.history import Delivery, History
+from pipelines.history import DamagedArchive, Delivery, History
 from pipelines.intake.rules import RULES
 from pipelines.intake.run import reading_path
 from pipelines.intake.verdict import Verdict
 from pipelines.project import Project
-from pipelines.provenance.facts import Key, Node, Story
+from pipelines.provenance.facts import Key, Node, Story, reading
 from pipelines.provenance.question import Slot
+from pipelines.provenance.wording import dropped_in_words
 from schemas.documents import Source
 
 
@@ -44,23 +43,36 @@ class Inside:
 
 
 def look_inside(project: Project, story: Story, slot: Slot) -> Inside:
-    """Collect it from archive, cache and release."""
+    """Collect it from archive, cache and release.
+
+    Raises:
+        DamagedArchive: a file that the figures are quoted from is gone or altered, so that no cell of it can be named.
+        Unreadable: the release is damaged.
+    """
     delivered = [node for node in story.nodes() if node.row["delivery_id"]]
     sources = sorted({node.row["delivery_id"].rpartition("-")[0] for node in delivered})
     history = History(project.paths)
     archived = {source: history.deliveries(source) for source in sources}
-    behind = {node.row["delivery_id"] for node in delivered}
+    behind = _intact({node.row["delivery_id"] for node in delivered}, archived)
     return Inside(
-        {
-            d.delivery_id: Received(d, _verdict(project, d))
-            for ds in archived.values()
-            for d in ds
-            if d.delivery_id in behind
-        },
+        {d.delivery_id: Received(d, _verdict(project, d)) for d in behind},
         [line for source in sources for line in _others(project.sources.get(source), archived[source], delivered)],
         _withheld(project.paths.internal / "geheimhaltung.csv"),
         _published(project.paths.public_mart, slot),
     )
+
+
+def _intact(behind: set[str], archived: dict[str, list[Delivery]]) -> list[Delivery]:
+    """The deliveries behind the figures, each with the bytes that were received."""
+    found = {d.delivery_id: d for deliveries in archived.values() for d in deliveries if d.delivery_id in behind}
+    for delivery_id in sorted(behind):
+        if delivery_id not in found:
+            raise DamagedArchive(
+                f"Archiv beschädigt: die Lieferung {delivery_id} fehlt; bitte data/history aus der Sicherung "
+                "wiederherstellen"
+            )
+        found[delivery_id].verify()
+    return list(found.values())
 
 
 def _verdict(project: Project, delivery: Delivery) -> Verdict | None:
@@ -70,22 +82,24 @@ def _verdict(project: Project, delivery: Delivery) -> Verdict | None:
     return next((v for v in (Verdict.from_json(read_sealed(note)) for note in notes) if v is not None), None)
 
 
-def rules_in_words(verdict: Verdict | None, source: Source | None) -> str:
-    """How many rules a delivery was judged by, and the ones it does not hold."""
+def rules_in_words(verdict: Verdict | None) -> str:
+    """What the rules found in a delivery; not how many it holds, for many look at what only some files have."""
     if verdict is None:
         return "Urteil liegt nicht mehr vor; der nächste Lauf prüft neu"
-    off = {rule for rule, severity in (source.contract.severity if source else {}).items() if severity == "off"}
-    judged = [rule for rule in RULES if rule not in off]
     broken = [f"{RULES[rule].title} ({count}x)" for rule, count in verdict.by_rule.items() if rule in RULES]
-    if not broken:
-        return f"keine der {len(judged)} Regeln verletzt"
-    return f"{len(broken)} von {len(judged)} Regeln verletzt, angenommen mit Hinweis: {', '.join(broken)}"
+    return f"angenommen mit Hinweis: {', '.join(broken)}" if broken else "geprüft, keine Beanstandung"
 
 
-def rules_held(verdict: Verdict | None) -> str:
-    """Titles of the rules that hold are about faults; their ids say what was looked at."""
-    broken = set(verdict.by_rule) if verdict else set()
-    return ", ".join(rule for rule in RULES if rule not in broken)
+def rules_off(source: Source | None) -> list[str]:
+    """Titles of the rules that a source is not checked against."""
+    severity = source.contract.severity if source else {}
+    return [RULES[rule].title for rule in sorted(severity) if rule in RULES and severity[rule] == "off"]
+
+
+def dropped_rows(source: Source | None, delivery_id: str) -> list[str]:
+    """Corrections that leave rows of a delivery out, so that no figure names them."""
+    corrections = source.corrections if source else []
+    return [dropped_in_words(c) for c in corrections if c.drop and c.delivery == delivery_id]
 
 
 def _others(source: Source | None, deliveries: list[Delivery], delivered: list[Node]) -> list[str]:
@@ -124,7 +138,7 @@ def _published(file: Path, slot: Slot) -> dict[str, Any] | None:
     """The release in force and how it shows this figure (`wert` None: withheld, missing or not in it)."""
     if not file.is_file():
         return None
-    with duckdb.connect(str(file), read_only=True) as con:
+    with reading(file) as con:
         release, content, commit = con.execute(
             'SELECT release_id, content_hash, "commit" FROM meta.release'
         ).fetchall()[0]

@@ -7,10 +7,11 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
+from pipelines.intake.failures import Failure
 from pipelines.paths import RELEASE_ID
 from pipelines.project import Project
 from pipelines.provenance.facts import Node, Row, Story
-from pipelines.provenance.inside import Inside, rules_held, rules_in_words
+from pipelines.provenance.inside import Inside, dropped_rows, rules_in_words, rules_off
 from pipelines.provenance.wording import number, period_in_words
 from schemas.codes import label
 from schemas.documents import TOTAL, Indicator
@@ -217,16 +218,22 @@ class Page:
             self._section("Nicht mehr in Kraft (lieferten einmal dieselben Zahlen)", self.inside.others)
 
     def _receipt(self, delivery_id: str, inside: Inside) -> None:
-        received = inside.received.get(delivery_id)
-        if received is None:
-            self._line("im Archiv nicht zu finden", 6)
-            return
+        received = inside.received[delivery_id]
         delivery, source = received.delivery, self.project.sources.get(received.delivery.source)
         self._line(f"Datei {delivery.name}, eingegangen {delivery.received_on:%d.%m.%Y}", 6)
         self._line(f"sha256 {delivery.sha256}", 6)
-        self._line(rules_in_words(received.verdict, source), 6)
-        if self.every:
-            self._line(f"eingehalten: {rules_held(received.verdict)}", 6)
+        self._line(rules_in_words(received.verdict), 6)
+        if self.every and received.verdict is not None:
+            for failure in received.verdict.failures:
+                self._line(Failure(**failure).sentence(), 8)
+        if off := rules_off(source):
+            self._line(f"hier nicht geprüft: {', '.join(off)}", 6)
+        dropped = dropped_rows(source, delivery_id)
+        listed = dropped if self.every else dropped[:SHOWN]
+        for text in listed:
+            self._line(f"durch Berichtigung weggelassen: {text}", 6)
+        if len(listed) < len(dropped):
+            self._line(f"… und {len(dropped) - len(listed)} weitere (--all zeigt alle)", 6)
 
     # ------------------------------------------------------------ past and release
 

@@ -93,13 +93,15 @@ def _indicators(project: Project, text: str) -> list[Indicator]:
 
 
 def _matching_indicators(project: Project, text: str) -> list[Indicator]:
-    """By id or title; else all whose title or id holds every word, those that begin with it first."""
+    """By id or title; else all whose title or id holds every word, those that begin with it first; else by topic."""
     wanted = plain(text)
     exact = [i for i in project.indicators.values() if wanted in (i.id, plain(i.title.de))]
     if exact:
         return exact
     words = wanted.split()
     found = [i for i in project.indicators.values() if words and all(word in _spelled(i) for word in words)]
+    if not found:
+        return [i for i in project.indicators.values() if plain(project.topic(i).replace("_", " ")) == wanted]
     return sorted(found, key=lambda i: not plain(i.title.de).startswith(wanted))
 
 

@@ -14,8 +14,22 @@ def correction_in_words(entry: Correction, position: int) -> str:
     old, new = entry.text_of(entry.expected, position), entry.text_of(entry.value or "", position)
     return (
         f"Zeile {entry.all_lines()[position]}, Spalte »{entry.column}«: in der Datei steht »{old}«, statt dessen gilt "
-        f"»{new}«. Grund: {entry.reason} ({_STATUS[entry.status]}, {entry.reported_on:%d.%m.%Y})"
+        f"»{new}«. {_why(entry)}"
     )
+
+
+def dropped_in_words(entry: Correction) -> str:
+    """Which rows of the file are left out, what they say in the column they are known by, why, and how sure that is."""
+    lines = entry.all_lines()
+    texts = list(dict.fromkeys(entry.text_of(entry.expected, position) for position in range(len(lines))))
+    held = ", ".join(f"»{text}«" for text in texts[:3]) + (" und andere" if len(texts) > 3 else "")
+    where = f"Zeile {lines[0]}" if len(lines) == 1 else f"Zeilen {lines[0]} bis {lines[-1]}"
+    sheet = f"Blatt »{entry.sheet}«, " if entry.sheet else ""
+    return f"{sheet}{where}, Spalte »{entry.column}«: in der Datei steht {held}. {_why(entry)}"
+
+
+def _why(entry: Correction) -> str:
+    return f"Grund: {entry.reason} ({_STATUS[entry.status]}, {entry.reported_on:%d.%m.%Y})"
 
 
 def number(value: float | None, decimals: int | None = None) -> str:
