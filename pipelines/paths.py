@@ -145,7 +145,7 @@ class Paths:
         return self.state / "meldungen.json"
 
     def is_project(self) -> bool:
-        """A project is a folder with assets/, data/ and dagster.yaml; one that may not be looked into counts as none."""
+        """A project is a folder with assets/, data/ and dagster.yaml; one without the right to look in is none."""
         try:
             return self.assets.is_dir() and (self.root / "data").is_dir() and (self.root / "dagster.yaml").is_file()
         except PermissionError:

@@ -83,8 +83,8 @@ def reading(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             yield con
     except duckdb.Error as error:
         raise Unreadable(
-            f"Die Datei mit den Zahlen ist beschädigt und nicht lesbar: {file.name} in {file.parent}; bitte sozialraum "
-            "nightly ausführen, oder die Datei aus der Sicherung wiederherstellen"
+            f"Die Datei mit den Zahlen ist beschädigt und nicht lesbar: {file.name} in {file.parent}; bitte "
+            "data/warehouse/internal löschen und sozialraum nightly ausführen, der Lauf baut beide Dateien neu"
         ) from error
 
 
