@@ -45,7 +45,8 @@ def in_words(error: BaseException, paths: Paths) -> str:
     """One German text about a failure; the project's own exceptions speak for themselves."""
     for cause in _chain(error):
         if type(cause).__module__.startswith(("pipelines.", "schemas.")):
-            return str(cause)
+            # The audit fails closed whatever it could not do, and quotes what stopped it.
+            return _sentence(errno.ENOSPC, cause, paths) if _number(cause) == errno.ENOSPC else str(cause)
         if of_sqlite(cause):
             return _of_record(cause, paths)
         number = _number(cause)
@@ -64,6 +65,8 @@ def _of_record(error: BaseException, paths: Paths) -> str:
     number = _number(error)
     folders = [path for path in (paths.state / "history", paths.state / "schedules", paths.state) if path.is_dir()]
     place = next((path for path in folders if not os.access(path, os.W_OK)), (folders or [paths.state])[0])
+    if number == errno.EIO and scarce(paths):  # what SQLite says when its side files find no room
+        number = errno.ENOSPC
     if number in (errno.EROFS, errno.EACCES):
         number = errno.EROFS if os.statvfs(place).f_flag & os.ST_RDONLY else errno.EACCES
     if number is not None:
