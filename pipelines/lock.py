@@ -168,16 +168,19 @@ def _take_lease(path: Path, alone: bool) -> tuple[Lease, bool, str]:
         found = _text(path)
         if found is None:  # given back meanwhile
             continue
-        here = found.split("\n")[:2]
-        if alone and here[0].startswith(f"{_host()}, ") and here[1:] == [_boot()]:
-            pass  # of this host: with the lock in hand its holder is dead
-        elif _silent(path):
+        if not (alone and _of_this_host(found)):  # of this host: with the lock in hand its holder is dead
+            if not _silent(path):
+                raise _busy(f"{_who(found)}; Vermerk {path.name}")
             note = f"Ein Lauf auf einem anderen Rechner gab kein Lebenszeichen mehr und ist abgelöst: {_who(found)}"
-        else:
-            raise _busy(f"{_who(found)}; Vermerk {path.name}")
         _set_aside(path, found)
         left = True
     raise _busy("mehrere Läufe beginnen gleichzeitig")
+
+
+def _of_this_host(text: str) -> bool:
+    """Whether a lease was made on this host since it was started."""
+    name, *rest = text.split("\n")[:2]
+    return name.startswith(f"{_host()}, ") and rest == [_boot()]
 
 
 def _make(path: Path, text: str) -> Lease | None:

@@ -31,7 +31,7 @@ class Published:
         commit: version of the program.
         rules: hash over all declarations.
         deliveries: ids of the deliveries that were in force.
-        accepted_changes: why somebody let an implausible mass change pass; None if there was none.
+        accepted_changes: why somebody let a mass change or withdrawn figures pass; None if nobody had to.
         withdrawn: `on` (day) and `reason`, if the release was withdrawn.
     """
 
@@ -62,14 +62,14 @@ class PublishedLedger:
             return []
         content = read_json(self.file)
         try:
-            if isinstance(content, list):
-                return [_entry(entry) for entry in content]
-        except (TypeError, AttributeError):  # other or missing keys
-            pass
-        raise DamagedRecord(
-            f"Das Verzeichnis der Veröffentlichungen ({self.file.name} in data/history) fehlt oder ist beschädigt; "
-            "bitte data/history aus der Sicherung wiederherstellen"
-        )
+            if not isinstance(content, list):
+                raise TypeError(self.file)
+            return [_entry(entry) for entry in content]
+        except (TypeError, AttributeError) as error:  # no list, or other or missing keys
+            raise DamagedRecord(
+                f"Das Verzeichnis der Veröffentlichungen ({self.file.name} in data/history) fehlt oder ist beschädigt; "
+                "bitte data/history aus der Sicherung wiederherstellen"
+            ) from error
 
     def ids(self) -> list[str]:
         """Ids of all releases ever published, oldest first."""
