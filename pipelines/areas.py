@@ -236,7 +236,7 @@ def read_directory(
     problems: list[Problem] = []
     areas: dict[str, Area] = {}
     lines: dict[str, int] = {}
-    for line, row in _rows(areas_file, AREA_COLUMNS, root, problems):
+    for line, row in read_rows(areas_file, AREA_COLUMNS, root, problems):
         area = _area(row, levels, _place(areas_file, root), line, problems)
         if area is None:
             continue
@@ -246,7 +246,7 @@ def read_directory(
             continue
         areas[area.area_id], lines[area.area_id] = area, line
     memberships, member_lines = [], []
-    for line, row in _rows(memberships_file, MEMBERSHIP_COLUMNS, root, problems):
+    for line, row in read_rows(memberships_file, MEMBERSHIP_COLUMNS, root, problems):
         membership = _membership(row, areas, _place(memberships_file, root), line, problems)
         if membership is not None:
             memberships.append(membership)
@@ -262,7 +262,8 @@ def _place(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
-def _rows(path: Path, columns: list[str], root: Path, problems: list[Problem]) -> list[tuple[int, dict[str, str]]]:
+def read_rows(path: Path, columns: list[str], root: Path, problems: list[Problem]) -> list[tuple[int, dict[str, str]]]:
+    """Rows of a CSV file with their line numbers; what is wrong with the file goes into `problems`."""
     place = _place(path, root)
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -77,7 +77,8 @@ def clear(
     needs = audit_needs(protection.needs)
     audit = audit_release(folder, models, earlier=earlier_of(ledger, entries), needs=needs)
     if protection.alone and audit.leaks:
-        audit = replace(audit, leaks=_of_this_release(audit, audit_release(folder, models, needs=needs), protection))
+        alone = audit_release(folder, models, needs=needs)
+        audit = replace(audit, leaks=_of_this_release(audit, alone, protection))
     _write_internal(paths, audit)
     if audit.leaks:
         raise Unsafe(audit, paths.relative(paths.internal / INTERNAL_REPORT))

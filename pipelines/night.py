@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +21,8 @@ from pathlib import Path
 from pipelines import faults, gate, lock
 from pipelines.audit.release import Audit
 from pipelines.audit.release_tokens import CHANGED
-from pipelines.changes.compare import Changes, Incomparable, compare
+from pipelines.changes.compare import CHANGED as FIGURE_CHANGED
+from pipelines.changes.compare import GONE, NEW, Changes, Incomparable, compare
 from pipelines.changes.mass import in_words, judge
 from pipelines.changes.words import sentence, table
 from pipelines.clearance import clear
@@ -61,6 +63,8 @@ from pipelines.release.publish import (
     settle_pending,
     to_compare_with,
 )
+from pipelines.report.facts import News, Stamp
+from pipelines.report.site import Written, write_report
 from pipelines.rollup import Gap, build_observation
 
 KEEP_INTERNAL = 2
@@ -87,6 +91,8 @@ class Night:
     accept_changes: str | None = None
     changes: Changes | None = None
     mass_change: str | None = None
+    judged: bool = False
+    pages: Path | None = None
     finished: bool = False
     marks: dict[str, str] = field(default_factory=dict)
     taken_in: set[str] = field(default_factory=set)
@@ -135,7 +141,7 @@ class Night:
 
     def intake(self, source_ids: Iterable[str] | None = None) -> dict[str, SourceState]:
         """Receive, read and judge the deliveries of the given sources (all by default)."""
-        self.say("Schritt 1 von 4: Lieferungen annehmen und prüfen")
+        self.say("Schritt 1 von 5: Lieferungen annehmen und prüfen")
         wanted = set(self.project.sources if source_ids is None else source_ids)
         self.marks["gebiete"] = self.project.area_mark
         night = History(self.project.paths).next_night()
@@ -207,7 +213,7 @@ class Night:
 
     def build(self) -> Edition:
         """Observation and internal marts; the internal file is put in force in one step."""
-        self.say("Schritt 2 von 4: Zahlen zusammenführen, interne Auswertung bauen")
+        self.say("Schritt 2 von 5: Zahlen zusammenführen, interne Auswertung bauen")
         states = self.all_states()
         refuse_lost(self.project, states.values())
         paths = self.project.paths
@@ -289,7 +295,7 @@ class Night:
             return None
         if self.internal is None:
             self.build()
-        self.say("Schritt 3 von 4: kleine Zahlen schützen, öffentliche Ausgabe bauen")
+        self.say("Schritt 3 von 5: kleine Zahlen schützen, öffentliche Ausgabe bauen")
         paths = self.project.paths
         folder = paths.warehouse / "oeffentlich"
         self.protection = protect_observation(
@@ -314,17 +320,54 @@ class Night:
         """What was ever published, cell by cell."""
         return CellLedger.open(self.project.paths, self.project.release.lost_keys)
 
-    # ------------------------------------------------------------ step 4: publish
+    # ------------------------------------------------------------ step 4: report
+
+    def report(self) -> Written | None:
+        """The pages for planners, from the public edition alone; None if nothing will be published, or no pages."""
+        if self.public is None:
+            self.protect()
+        if self.public is None:
+            return None
+        self.say("Schritt 4 von 5: Bericht schreiben")
+        paths = self.project.paths
+        self.judged = True
+        self.returning = taken_back(paths, self.public.file, self.public.content_hash)
+        self._compare(self.public)
+        in_force = published(paths.public_places)
+        unchanged = in_force is not None and in_force.content_hash == self.public.content_hash
+        if self.held_back or self.implausible or unchanged or not self.project.release.report.written:
+            return None
+        stamp = Stamp(self.release_id, self.now, self.previous.release_id)
+        places = paths.warehouse / "oeffentlich"
+        self.pages = places / "bericht"
+        cache = places / "bericht.sqlite"
+        written = write_report(
+            self.public.file, self.models.declared(), stamp, self.pages, cache, self._news_of_figures
+        )
+        for note in written.notes:
+            self.notes.append(note)
+            self.say(f"Hinweis: {note}")
+        self.say(f"{written.pages} Seiten, davon {written.rendered} neu geschrieben")
+        return written
+
+    @property
+    def _news_of_figures(self) -> News | None:
+        """How many figures are new, changed or gone, by indicator; None if there is nothing to compare with."""
+        if self.changes is None:
+            return None
+        kinds = (NEW, FIGURE_CHANGED, GONE)
+        counts = [Counter(row.indicator_id for row in self.changes.of(kind)) for kind in kinds]
+        return News(*(tuple(sorted(count.items())) for count in counts))
+
+    # ------------------------------------------------------------ step 5: publish
 
     def publish(self) -> Publication | None:
         """Publish the public edition if its content is new, then note what this night saw and decided."""
-        if self.public is None:
-            self.protect()
+        if not self.judged:
+            self.report()
         if self.public is not None:
-            self.say("Schritt 4 von 4: veröffentlichen")
+            self.say("Schritt 5 von 5: veröffentlichen")
             paths = self.project.paths
-            self.returning = taken_back(paths, self.public.file, self.public.content_hash)
-            self._compare(self.public)
             if self.held_back or self.implausible:
                 self.publication = self._stay(self.public)
             else:
@@ -336,6 +379,7 @@ class Night:
                     self.now,
                     self._release_may_go,
                     lambda: lock.fence(paths.lock_file),
+                    self.pages,
                 )
             for name in retire(paths, self.project.release.keep):
                 self.say(f"Alte Veröffentlichung entfernt: {name}")

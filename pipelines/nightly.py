@@ -177,6 +177,7 @@ def _execute(night: Night, paths: Paths, run_id: str) -> Exception | None:
     prepare_home(paths)
     import dagster as dg
 
+    from pipelines.components.event_log import kept_open
     from pipelines.components.release import (
         BEGUN_BY,
         COMMAND_LINE,
@@ -196,7 +197,7 @@ def _execute(night: Night, paths: Paths, run_id: str) -> Exception | None:
             gc.enable()
         for note in mend(paths.state):
             night.say(note)
-        with dg.DagsterInstance.get() as instance:
+        with dg.DagsterInstance.get() as instance, kept_open(instance, run_id):
             fail_dead_runs(instance, run_id)
             forget_removed(instance, job)
             job.execute_in_process(

@@ -14,6 +14,8 @@ PROJECT_VARIABLE = "SOZIALRAUM_PROJECT"
 
 DATABASE = "sozialraum.duckdb"
 """The database in a release folder."""
+REPORT = "bericht"
+"""The pages for planners in a release folder."""
 RELEASE_ID = re.compile(r"\d{8}T\d{6}Z-(\d{4,})")
 """Form of a release's id, which is the name of its folder; its counter only grows."""
 

@@ -14,6 +14,7 @@ from pipelines.areas import Directory, read_directory
 from pipelines.files import sha256_file, sha256_text
 from pipelines.paths import Paths
 from pipelines.references import References
+from pipelines.report.geometry import LevelMap, read_maps
 from schemas.documents import (
     Areas,
     CompositeIndex,
@@ -50,6 +51,7 @@ class Project:
     parsed: list[Parsed]
     directory: Directory
     topics: dict[int, str] = field(default_factory=dict, repr=False)
+    maps: dict[str, LevelMap] = field(default_factory=dict, repr=False)
 
     def _all(self, kind: type[T]) -> list[T]:
         return [p.document for p in self.parsed if isinstance(p.document, kind)]
@@ -205,7 +207,10 @@ def load_project(root: Path | str) -> Project:
     if problems:
         raise ConfigError(problems)
     directory, problems = _load_areas(parsed, paths)
-    project = Project(paths, parsed, directory, topics)
+    maps: dict[str, LevelMap] = {}
+    if not problems:
+        maps, problems = _load_maps(parsed, directory, paths)
+    project = Project(paths, parsed, directory, topics, maps)
     if not problems:
         problems = References(project).check()
     if problems:
@@ -258,7 +263,7 @@ def _load_areas(parsed: list[Parsed], paths: Paths) -> tuple[Directory, list[Pro
     areas = here.document
     assert isinstance(areas, Areas)
     folder = (paths.root / here.file).parent
-    for key in ("areas", "memberships"):
+    for key in ("areas", "memberships", "tiles", "geometry"):
         if not _below(folder / getattr(areas, key), paths.assets):
             text = f"»{key}«: die Datei »{getattr(areas, key)}« liegt nicht in assets/"
             problems.append(Problem(here.file, here.line(key), text))
@@ -267,6 +272,20 @@ def _load_areas(parsed: list[Parsed], paths: Paths) -> tuple[Directory, list[Pro
     return read_directory(
         [level.id for level in areas.levels], folder / areas.areas, folder / areas.memberships, paths.root
     )
+
+
+def _load_maps(parsed: list[Parsed], directory: Directory, paths: Paths) -> tuple[dict[str, LevelMap], list[Problem]]:
+    """Where areas lie, as far as the project says so; what the YAML names must be there."""
+    here = next(p for p in parsed if isinstance(p.document, Areas))
+    areas = here.document
+    assert isinstance(areas, Areas)
+    folder = (paths.root / here.file).parent
+    for key, is_there in (("tiles", Path.is_file), ("geometry", Path.is_dir)):
+        if key in areas.model_fields_set and not is_there(folder / getattr(areas, key)):
+            what = "die Datei" if key == "tiles" else "den Ordner"
+            text = f"»{key}«: {what} »{getattr(areas, key)}« gibt es neben dieser Datei nicht"
+            return {}, [Problem(here.file, here.line(key), text)]
+    return read_maps(directory.areas.values(), folder / areas.tiles, folder / areas.geometry, paths.root)
 
 
 def _below(path: Path, folder: Path) -> bool:

@@ -60,8 +60,8 @@ class References:
                 self._index(parsed, document)
             elif isinstance(document, Mart):
                 self._mart(parsed, document)
-            elif isinstance(document, Release) and document.city not in self.project.directory.areas:
-                self._unknown(parsed, ("city",), "area_id", document.city, self.project.directory.areas)
+            elif isinstance(document, Release):
+                self._release(parsed, document)
         return self.problems
 
     def _unique(self) -> None:
@@ -92,6 +92,20 @@ class References:
         match = nearest(name, known)
         hint = f"; meinten Sie »{match[0]}«?" if match else ""
         self.problems.append(Problem(parsed.file, parsed.line(*path), f"{what} »{name}« gibt es nicht{hint}"))
+
+    def _release(self, parsed: Parsed, release: Release) -> None:
+        areas, levels = self.project.directory.areas, self.project.directory.levels
+        if release.city not in areas:
+            self._unknown(parsed, ("city",), "area_id", release.city, areas)
+        level = release.report.book_level
+        if level is not None and level not in levels:
+            self._unknown(parsed, ("report", "book_level"), "Ebene", level, levels)
+        topics = {self.project.topic(indicator) for indicator in self.project.indicators.values()}
+        for number, chapter in enumerate(release.report.chapters):
+            for topic in chapter.topics:
+                if topic not in topics:
+                    place = ("report", "chapters", number, "topics")
+                    self._unknown(parsed, place, "Thema (Ordner mit Indikatoren)", topic, topics)
 
     def _measure_known(self, parsed: Parsed, path: tuple[str | int, ...], name: str, category: str = TOTAL) -> None:
         measure = self.project.measures.get(name)

@@ -86,7 +86,7 @@ class Level(Strict):
 
 
 class Areas(Strict):
-    """Area levels and the CSV files that list areas and memberships (paths beside the YAML)."""
+    """Area levels, the CSV files of areas and memberships, and where areas lie on a map (paths beside the YAML)."""
 
     title: Text
     description: Text
@@ -94,6 +94,8 @@ class Areas(Strict):
     levels: list[Level] = Field(min_length=1)
     areas: str = "areas.csv"
     memberships: str = "memberships.csv"
+    tiles: str = Field(default="tiles.csv", description="column and row of each area on a schematic map; optional")
+    geometry: str = Field(default="geometry", description="folder with <level>.geojson, the areas' outlines; optional")
 
 
 # ---------------------------------------------------------------- sources
@@ -916,6 +918,25 @@ class MassChange(Strict):
     at_least: int = Field(ge=1, description="only where the release in force shows at least so many values")
 
 
+class ReportChapter(Strict):
+    """Topics (folders of assets/) that stand together in the report."""
+
+    title: Text
+    topics: list[str] = Field(min_length=1)
+
+
+class Report(Strict):
+    """What the pages for planners look like."""
+
+    written: bool = Field(default=True, description="false: releases hold tables only, no pages")
+    chapters: list[ReportChapter] = Field(default=[], description="topics that are not named follow, one chapter each")
+    book_level: Identifier | None = Field(
+        default=None,
+        description="area level of table book and printed reports; by default the one below the city with fewest areas",
+    )
+    feedback: str | None = Field(default=None, description="whom readers tell about barriers and mistakes")
+
+
 class Release(Strict):
     """What the project publishes, and as whom."""
 
@@ -931,6 +952,7 @@ class Release(Strict):
     internal: bool = Field(default=False, description="true: nothing is published, only the internal marts are built")
     keep: int = Field(default=30, ge=2, description="number of releases kept on disk")
     lost_keys: list[LostKey] = []
+    report: Report = Report()
     mass_change: MassChange | None = Field(
         default=None,
         exclude=True,  # a limit of the run: no figure and no text of a release depends on it

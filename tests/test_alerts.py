@@ -27,11 +27,10 @@ from pipelines.definitions import project_definitions
 from pipelines.exit_codes import EXIT_BUSY, EXIT_FAILED, EXIT_NOT_WELL, EXIT_USAGE
 from pipelines.files import read_json, write_json
 from pipelines.incidents import KINDS, OUTCOMES, cause_of, classify
-from pipelines.init import create_project
 from pipelines.nightly import run_nightly
 from pipelines.paths import Paths
 from pipelines.status import note_begin, note_end
-from tests.conftest import COMMAND, ROOT, Quiet, sozialraum
+from tests.conftest import COMMAND, ROOT, Quiet, create_project, sozialraum
 from tests.test_history import put
 
 FIGURE = "73519"

@@ -11,14 +11,13 @@ import pytest
 
 from pipelines import gate
 from pipelines.history import DamagedArchive, History
-from pipelines.init import create_project
 from pipelines.nightly import run_nightly
 from pipelines.past.as_of import as_of
 from pipelines.past.purge import purge
 from pipelines.paths import Paths
 from pipelines.published import PublishedLedger
 from pipelines.status import examine
-from tests.conftest import Quiet, run_night
+from tests.conftest import Quiet, create_project, run_night
 from tests.test_check import second_source
 from tests.test_history import FIRST, NOW, put, text_of
 from tests.test_release import digests

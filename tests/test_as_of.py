@@ -16,11 +16,10 @@ import pytest
 
 from pipelines import lock
 from pipelines.history import Delivery
-from pipelines.init import create_project
 from pipelines.night import Night
 from pipelines.past.as_of import as_of, known_at
 from pipelines.paths import Paths
-from tests.conftest import ROOT, Quiet, run_night, sozialraum
+from tests.conftest import ROOT, Quiet, create_project, run_night, sozialraum
 from tests.test_check import BAD, second_source, state_of
 from tests.test_history import FIRST, HEADER, edit, half_night, put, receipts, release_locks, text_of
 

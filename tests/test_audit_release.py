@@ -27,13 +27,12 @@ from pipelines.audit import release_attack
 from pipelines.audit.facts import Facts, Key, decimals, printed
 from pipelines.audit.release import ABSENT, Audit, Earlier, Leak, Need, audit_release, remainder
 from pipelines.disclosure.attack import SolverFailed
-from pipelines.init import create_project
 from pipelines.marts.edition import build_edition
 from pipelines.marts.models import Models
 from pipelines.project import load_project
 from pipelines.release.datapackage import write_datapackage
 from pipelines.release.feed import given_out, write_feed
-from tests.conftest import ROOT, Quiet, run_night
+from tests.conftest import ROOT, Quiet, create_project, run_night
 from tests.test_history import NOW, edit
 from tests.test_marts import indicator, measure, source
 

@@ -12,10 +12,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipelines.init import create_project
 from pipelines.marts.comparability import extent_changes
 from pipelines.project import load_project
-from tests.conftest import Quiet, run_night
+from tests.conftest import Quiet, create_project, run_night
 from tests.reference import projects
 from tests.test_history import put
 from tests.test_marts import indicator, measure, source, text

@@ -302,12 +302,18 @@ def test_dg_lists_the_other_project_without_warnings(project: Path) -> None:
 
 def test_runs_of_the_command_line_are_recorded(project: Path) -> None:
     assert sozialraum("nightly", "--project", project).returncode == 0
+    assert not list((project / "data/state").rglob("*-wal")), "SQLite's journals are written back"
     with dg.DagsterInstance.from_ref(
         dg._core.instance.ref.InstanceRef.from_dir(str(project / "data/state"))
     ) as instance:
         runs = instance.get_runs()
         assert [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS]
         assert runs[0].tags["sozialraum/ergebnis"] == "gut"
+        kinds = [entry.dagster_event_type for entry in instance.all_logs(runs[0].run_id)]
+        assert kinds[-1] == dg.DagsterEventType.RUN_SUCCESS
+        published = [kind for kind in kinds if kind == dg.DagsterEventType.ASSET_MATERIALIZATION]
+        known = [record.asset_entry.last_materialization_record for record in instance.get_asset_records()]
+        assert len(published) == len([event for event in known if event])  # the run's file and the one over all runs
 
 
 def test_run_of_a_killed_process_is_marked_failed(project: Path) -> None:

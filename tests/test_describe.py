@@ -26,7 +26,6 @@ from pipelines.describe.names import age_group, identifier
 from pipelines.describe.paper import inline
 from pipelines.describe.sample import Unreadable
 from pipelines.exit_codes import EXIT_OK, EXIT_USAGE
-from pipelines.init import create_project
 from pipelines.intake.failures import Findings
 from pipelines.intake.layout import Reader
 from pipelines.night import Night
@@ -34,7 +33,7 @@ from pipelines.project import Project, load_project
 from pipelines.references import References
 from schemas.documents import Measure, Source
 from schemas.yaml_source import parse
-from tests.conftest import ROOT, Quiet
+from tests.conftest import ROOT, Quiet, create_project
 
 DISTRICTS = {"Altstadt": "99999000-BZ-1", "Mühlenviertel": "99999000-BZ-2", "Südhang": "99999000-BZ-3"}
 CITY = "99999000"

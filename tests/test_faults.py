@@ -25,12 +25,11 @@ from pipelines.files import read_sealed, remove_old_scratch, write_sealed
 from pipelines.gate import damaged_release
 from pipelines.history import History
 from pipelines.incidents import cause_of
-from pipelines.init import create_project
 from pipelines.night import Night
 from pipelines.nightly import run_nightly
 from pipelines.paths import RELEASE_ID, Paths
 from pipelines.run_record import mend
-from tests.conftest import ROOT, Quiet, run_night
+from tests.conftest import ROOT, Quiet, create_project, run_night
 from tests.test_history import FIRST, NOW, half_night, put, release_locks, text_of
 from tests.test_release import digests
 

@@ -18,11 +18,10 @@ import pytest
 
 from pipelines import gate, lock
 from pipelines import night as night_module
-from pipelines.init import create_project
 from pipelines.night import Night
 from pipelines.nightly import run_nightly
 from pipelines.paths import Paths
-from tests.conftest import COMMAND, ROOT, Quiet, run_night, sozialraum
+from tests.conftest import COMMAND, ROOT, Quiet, create_project, run_night, sozialraum
 from tests.test_history import FIRST, NOW, edit, put, release_locks, text_of, unemployed
 
 SOAK = os.environ.get("SOAK") == "1"

@@ -22,7 +22,7 @@ from pipelines.night import Night
 from pipelines.nightly import run_nightly
 from pipelines.paths import Paths
 from pipelines.rollup import build_observation
-from tests.conftest import Quiet, run_night, sozialraum
+from tests.conftest import Quiet, create_project, run_night, sozialraum
 
 NOW = dt.datetime(2026, 3, 2, 4, 0, tzinfo=dt.UTC)
 AREAS = {"1": "Altstadt", "2": "Mühlenviertel", "3": "Südhang"}
@@ -587,7 +587,6 @@ def eventful(root: Path) -> None:
 
 @pytest.fixture(scope="module")
 def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    from pipelines.init import create_project
 
     root = tmp_path_factory.mktemp("neu") / "stadt"
     create_project(root, Quiet())

@@ -24,7 +24,6 @@ import pytest
 
 from pipelines import gate, history
 from pipelines.history import History
-from pipelines.init import create_project
 from pipelines.intake import delimited, layout, limits
 from pipelines.intake.contract import Judge
 from pipelines.intake.limits import CELL_CHARACTERS, COLUMNS, PATTERN_CHARACTERS
@@ -34,7 +33,7 @@ from pipelines.progress import Voice
 from pipelines.project import ConfigError, load_project
 from schemas import yaml_source
 from schemas.yaml_source import MAX_CHARACTERS, parse
-from tests.conftest import ROOT, Quiet, run_night, sozialraum
+from tests.conftest import ROOT, Quiet, create_project, run_night, sozialraum
 from tests.test_history import FIRST, put, text_of
 from tests.test_reading import DIRECTORY, HEAD, LONG, MEASURES, TEXT, read, source
 

@@ -29,10 +29,9 @@ from typing import Any
 import pytest
 
 from pipelines.gate import damaged_release
-from pipelines.init import create_project
 from pipelines.nightly import run_nightly
 from pipelines.paths import Paths
-from tests.conftest import ROOT, Quiet
+from tests.conftest import ROOT, Quiet, create_project
 from tests.test_history import FIRST, put, text_of
 
 SOAK = os.environ.get("SOAK") == "1"

@@ -17,11 +17,10 @@ import duckdb
 import pytest
 import yaml
 
-from pipelines.init import create_project
 from pipelines.marts.edition import build_edition
 from pipelines.marts.models import Model, Models
 from pipelines.night import Night
-from tests.conftest import ROOT, Quiet, run_night
+from tests.conftest import ROOT, Quiet, create_project, run_night
 from tests.test_history import FIRST, NOW, correct, put, text_of
 
 RAW_NAME = "geheime_Zulieferung_4711.csv"

@@ -18,9 +18,8 @@ import yaml
 
 from pipelines.exit_codes import EXIT_FAILED, EXIT_OK
 from pipelines.files import read_json
-from pipelines.init import create_project
 from pipelines.paths import Paths
-from tests.conftest import ROOT, Quiet, sozialraum
+from tests.conftest import ROOT, Quiet, create_project, sozialraum
 
 PASSWORD = "geheim-Pg9"
 

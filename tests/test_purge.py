@@ -16,13 +16,12 @@ import duckdb
 import pytest
 
 from pipelines.history import History
-from pipelines.init import create_project
 from pipelines.night import Night
 from pipelines.past.as_of import as_of
 from pipelines.past.purge import finish_purges, purge
 from pipelines.past.withdraw import WITHDRAWN, withdraw
 from pipelines.paths import Paths
-from tests.conftest import ROOT, Quiet, run_night, sozialraum
+from tests.conftest import ROOT, Quiet, create_project, run_night, sozialraum
 from tests.test_check import BAD, judged, second_source
 from tests.test_history import FIRST, NOW, edit, half_night, put, receipts, release_locks, text_of, unemployed
 

@@ -24,7 +24,6 @@ import python_calamine
 
 from pipelines import gate
 from pipelines.gate import CHECKSUMS, damaged_release
-from pipelines.init import create_project
 from pipelines.ledger import KEY_VARIABLE
 from pipelines.marts import edition as edition_module
 from pipelines.marts.edition import build_edition
@@ -33,7 +32,7 @@ from pipelines.nightly import run_nightly
 from pipelines.paths import Paths
 from pipelines.release.feed import TABLES, given_out
 from schemas.codes import CODE_LISTS
-from tests.conftest import ROOT, Quiet, run_night
+from tests.conftest import ROOT, Quiet, create_project, run_night
 from tests.test_history import FIRST, NOW, edit, put, text_of
 from tests.test_marts import build_city
 

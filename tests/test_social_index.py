@@ -20,9 +20,8 @@ import pytest
 import yaml
 
 from pipelines import lock
-from pipelines.init import create_project
 from pipelines.night import Night
-from tests.conftest import ROOT, Quiet
+from tests.conftest import ROOT, Quiet, create_project
 from tests.reference import projects
 from tests.test_comparability import Cell, Member, Place, hand_documents, hand_marts, write_hand_project
 from tests.test_history import NOW, edit, put

@@ -18,12 +18,11 @@ import pytest
 from pipelines import status as status_module
 from pipelines.exit_codes import EXIT_BUSY, EXIT_FAILED, EXIT_NOT_WELL, EXIT_OK, EXIT_USAGE
 from pipelines.files import read_json, write_json
-from pipelines.init import create_project
 from pipelines.nightly import run_nightly
 from pipelines.paths import Paths
 from pipelines.published import PublishedLedger
 from pipelines.status import examine, note_begin, note_end, print_status
-from tests.conftest import ROOT, Quiet, run_night, sozialraum
+from tests.conftest import ROOT, Quiet, create_project, run_night, sozialraum
 from tests.test_alerts import LOCK_HOLDER
 
 

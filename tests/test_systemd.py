@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.init import create_project
-from tests.conftest import COMMAND, ROOT, Quiet
+from tests.conftest import COMMAND, ROOT, Quiet, create_project
 
 UNITS = ROOT / "deploy/systemd"
 INSTALLED = "/srv/sozialraum-monitor"

@@ -16,9 +16,8 @@ import pytest
 
 from pipelines import lock
 from pipelines.gate import damaged_release
-from pipelines.init import create_project
 from pipelines.paths import Paths
-from tests.conftest import ROOT, Quiet, run_night
+from tests.conftest import ROOT, Quiet, create_project, run_night
 from tests.test_gate_and_lock import HOLDER, python
 from tests.test_history import FIRST, put, text_of
 

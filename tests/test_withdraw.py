@@ -18,7 +18,7 @@ from pipelines.past.withdraw import WITHDRAWN, finish_withdrawals, withdraw
 from pipelines.paths import Paths
 from pipelines.published import Published, PublishedLedger
 from pipelines.release.publish import fall_back
-from tests.conftest import ROOT, Quiet, run_night, sozialraum
+from tests.conftest import ROOT, Quiet, create_project, run_night, sozialraum
 from tests.test_history import FIRST, NOW, put, release_locks, text_of
 
 HOUR = dt.timedelta(hours=1)
@@ -46,7 +46,6 @@ def taken_back(root: Path, release_id: str, reason: str = "falsche Quote") -> tu
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """A project (constructed) with two releases; tests work on copies."""
-    from pipelines.init import create_project
 
     root = tmp_path_factory.mktemp("zwei") / "Stadt"
     create_project(root, Quiet())

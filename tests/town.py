@@ -8,8 +8,7 @@ from typing import Any
 import duckdb
 import yaml
 
-from pipelines.init import create_project
-from tests.conftest import Quiet
+from tests.conftest import Quiet, create_project
 from tests.test_history import put
 from tests.test_marts import indicator, measure, source, text
 

@@ -6,8 +6,9 @@ it stands; all facts about one cell are intersected. Nothing here knows a true v
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,18 @@ class Ratio:
 
 
 # ---------------------------------------------------------------- public tables
+
+
+@contextlib.contextmanager
+def kept_open(file: Path) -> Iterator[None]:
+    """Keep a DuckDB file loaded for a while: a dozen checks open it one after the other, each gets a look of its own.
+
+    A file that can't be opened is no error here; the first check says so.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(duckdb.Error):
+            stack.enter_context(duckdb.connect(str(file), read_only=True))
+        yield
 
 
 def load_public(file: Path) -> Public:

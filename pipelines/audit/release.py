@@ -23,6 +23,7 @@ from pipelines.audit.facts import (
     Public,
     Reader,
     Unreadable,
+    kept_open,
     load_public,
 )
 from pipelines.audit.public_relations import Template, all_templates, exactly, in_tiny_groups, remainder, remainders
@@ -31,6 +32,7 @@ from pipelines.audit.release_discovery import discover
 from pipelines.audit.release_files import check_containers, check_keys, check_names, file_checks
 from pipelines.audit.release_provenance import check_provenance
 from pipelines.audit.release_rebuild import check_codes, check_objects, check_package, check_reproduction, public_levels
+from pipelines.audit.release_report import check_report
 from pipelines.audit.release_revision import check_revisions
 from pipelines.audit.release_rewrite import check_rewritten
 from pipelines.audit.release_tokens import check_tokens
@@ -104,6 +106,11 @@ def audit_release(
         earlier: what was ever published before.
         needs: what inside knowledge asks of cells (they add no relation).
     """
+    with kept_open(folder / DATABASE):
+        return _audited(folder, models, earlier or Earlier(), needs or [])
+
+
+def _audited(folder: Path, models: Models | None, earlier: Earlier, needs: list[Need]) -> Audit:
     started = time.perf_counter()
     database = folder / DATABASE
     leaks: list[Leak] = []
@@ -119,6 +126,7 @@ def audit_release(
         lambda: check_keys(folder, models),
         lambda: check_containers(folder),
         lambda: check_tokens(folder, models),
+        lambda: check_report(folder, models),
         lambda: check_revisions(folder, public, must=models is not None),
         lambda: check_provenance(database, must=models is not None),
         lambda: check_reproduction(database, public, models) if models is not None else [],
@@ -129,7 +137,7 @@ def audit_release(
         leaks += _closed(check)
     reader = Reader(public)
     leaks += _closed(lambda: _read(folder, public, reader))
-    attacked = _Attacked(public, reader, earlier or Earlier(), needs or [])
+    attacked = _Attacked(public, reader, earlier, needs)
     leaks += _closed(attacked.run)
     return Audit(
         list(dict.fromkeys(leaks)),

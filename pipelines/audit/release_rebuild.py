@@ -15,7 +15,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines.audit.facts import Leak, Public, Unreadable
+from pipelines.audit.facts import Leak, Public, Unreadable, kept_open
 from pipelines.audit.release_files import CATALOGUE, CHECKSUMS, PACKAGE, first_difference, names_in
 from pipelines.audit.release_revision import REVISION, previous_of
 from pipelines.files import quoted
@@ -142,7 +142,8 @@ def check_reproduction(file: Path, public: Public, models: Models) -> list[Leak]
         except (duckdb.Error, BrokenMart, ValueError, KeyError, IndexError) as error:
             raise Unreadable(f"{file.name}: lässt sich nicht nachbauen ({error})") from error
         unknown = {REVISION} if previous is None else set()  # said by the check of the revisions, if there are any
-        leaks = _tables(target, public, unknown) + _objects(file, target) + _meta(file, models)
+        with kept_open(target):
+            leaks = _tables(target, public, unknown) + _objects(file, target) + _meta(file, models)
     if not leaks and edition.content_hash != content:
         text = "Das ist nicht die Prüfsumme dieses Inhalts; eine fremde ließe sich durch Probieren auflösen."
         leaks.append(Leak("pruefsumme", "meta.release, Spalte content_hash", text))
@@ -184,11 +185,13 @@ def _row(public: Public, table: str, difference: str) -> str:
 
 
 _TEXTS = """
+    WITH macros AS MATERIALIZED (
+        SELECT schema_name || '.' || function_name AS name, macro_definition, parameters, comment
+        FROM duckdb_functions() WHERE NOT internal AND database_name = current_database()
+    )
     SELECT 'Sicht ' || schema_name || '.' || view_name, sql, comment FROM duckdb_views() WHERE NOT internal
-    UNION ALL SELECT 'Makro ' || schema_name || '.' || function_name, macro_definition, comment
-    FROM duckdb_functions() WHERE NOT internal AND database_name = current_database()
-    UNION ALL SELECT 'Parameter ' || schema_name || '.' || function_name, array_to_string(parameters, ','), NULL
-    FROM duckdb_functions() WHERE NOT internal AND database_name = current_database()
+    UNION ALL SELECT 'Makro ' || name, macro_definition, comment FROM macros
+    UNION ALL SELECT 'Parameter ' || name, array_to_string(parameters, ','), NULL FROM macros
     UNION ALL SELECT 'Tabelle ' || schema_name || '.' || table_name, array_to_string(map_keys(tags), ','), comment
     FROM duckdb_tables() WHERE NOT internal
     UNION ALL SELECT 'Spalte ' || schema_name || '.' || table_name || '.' || column_name, column_default, comment

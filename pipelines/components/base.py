@@ -60,6 +60,7 @@ def models_of(root: Path) -> Models:
 AREAS_KEY = dg.AssetKey("gebiete")
 INTAKE_KEY = dg.AssetKey("eingangsbuch")
 PUBLIC_KEY = dg.AssetKey("oeffentliche_ausgabe")
+REPORT_KEY = dg.AssetKey("bericht")
 RELEASE_KEY = dg.AssetKey("veroeffentlichung")
 
 

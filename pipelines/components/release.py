@@ -15,6 +15,7 @@ from pipelines.components.base import (
     INTAKE_KEY,
     PUBLIC_KEY,
     RELEASE_KEY,
+    REPORT_KEY,
     YamlComponent,
     delivery_key,
     index_key,
@@ -54,7 +55,7 @@ _LAST_STEP = "veroeffentlichen"
 
 
 class ReleaseComponent(YamlComponent[Release]):
-    """What the project publishes. Builds intake, build, protection and publication as four wide steps."""
+    """What the project publishes. Builds intake, build, protection and publication as five wide steps."""
 
     model = Release
 
@@ -69,7 +70,7 @@ class ReleaseComponent(YamlComponent[Release]):
         assets += [measure_spec(project, measure) for measure in project.measures.values()]
         assets += [indicator_spec(project, indicator) for indicator in project.indicators.values()]
         assets += [index_spec(project, index) for index in project.indexes.values()]
-        assets += [steps.intake(), steps.build(), steps.protect(), steps.publish()]
+        assets += [steps.intake(), steps.build(), steps.protect(), steps.report(), steps.publish()]
         return dg.Definitions(assets=assets)
 
 
@@ -158,7 +159,7 @@ def forget_removed(instance: dg.DagsterInstance, job: dg.JobDefinition) -> None:
 
 
 class _Steps:
-    """The four executable multi-assets."""
+    """The five executable multi-assets."""
 
     def __init__(self, project: Project, models: Models) -> None:
         self.project = project
@@ -260,13 +261,36 @@ class _Steps:
 
         return schutz
 
+    def report(self) -> dg.AssetsDefinition:
+        project = self.project
+        pages = spec(
+            project,
+            project.release,
+            REPORT_KEY,
+            deps=[PUBLIC_KEY],
+            kinds=["html", "pdf"],
+            group="veroeffentlichung",
+            description=(
+                "Sozialraumbericht: Seiten, Tabellenband und gedruckte Berichte für den Arbeitskreis, "
+                "nur aus der öffentlichen Ausgabe. Was sich nicht geändert hat, wird nicht neu geschrieben."
+            ),
+        )
+
+        @dg.multi_asset(name="bericht", specs=[pages])
+        def bericht(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+            written = night_of(project, context).report()
+            numbers = {"seiten": written.pages, "neu_geschrieben": written.rendered} if written else {}
+            return dg.MaterializeResult(REPORT_KEY, metadata=numbers)
+
+        return bericht
+
     def publish(self) -> dg.AssetsDefinition:
         project = self.project
         release = spec(
             project,
             project.release,
             RELEASE_KEY,
-            deps=[PUBLIC_KEY],
+            deps=[PUBLIC_KEY, REPORT_KEY],
             kinds=["duckdb", "parquet", "csv", "excel"],
             group="veroeffentlichung",
         )

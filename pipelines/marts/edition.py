@@ -311,8 +311,10 @@ def _declared_in_feed(project: Project) -> list[str]:
     hidden = {"format", "layout", "symbols", "contract", "corrections", "retracted", "files", "due"}
     documents = [s.model_dump_json(exclude=hidden) for s in project.sources.values()]
     documents += [project.release.model_dump_json(exclude={"keep", "internal"}), project.areas.model_dump_json()]
-    writers = sorted((Path(__file__).resolve().parent.parent / "release").glob("*.py"))
-    return [*documents, repr(CODE_LISTS), *[sha256_file(path) for path in writers]]
+    rooms = ["release", *(["report"] if project.release.report.written else [])]
+    code = [path for room in rooms for path in (Path(__file__).resolve().parent.parent / room).rglob("*")]
+    writers = sorted(path for path in code if path.is_file() and path.parent.name != "__pycache__")
+    return [*documents, repr(CODE_LISTS), repr(project.maps), *[sha256_file(path) for path in writers]]
 
 
 def _literal(text: str) -> str:

@@ -8,10 +8,12 @@ import functools
 import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from jinja2 import FileSystemLoader, StrictUndefined, TemplateError
@@ -29,6 +31,9 @@ from schemas.yaml_source import Problem
 Lineage = dict[str, list[tuple[str, str]]]
 """Column -> (table, column) pairs its value comes from."""
 
+
+Derived = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
+"""Gives what was derived under a hash, or derives and keeps it."""
 
 _DERIVED: dict[str, dict[str, Any]] = {}
 """What was derived in this process, by hash of a statement and what it reads: projects share most of their SQL."""
@@ -60,7 +65,7 @@ class Models:
         self.project = project
         self._through: dict[tuple[str, str], set[tuple[str, str]]] = {}
         macros = FileSystemLoader(project.paths.assets / "marts")  # {% import "macros.sql" as m %}
-        environment = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False, loader=macros)
+        environment = _environment(macros)
         environment.globals["in_german"] = _in_german
         self.all = {}
         for name, mart in project.marts.items():
@@ -70,7 +75,11 @@ class Models:
         try:
             text = self.project.sql(mart)
             indicators = list(self.project.indicators.values())
-            return environment.from_string(text).render(indicators=indicators) if text else None
+            if not text:
+                return None
+            known = environment.make_globals(None)
+            template = environment.template_class.from_code(environment, _compiled(text), known)
+            return template.render(indicators=indicators)
         except (TemplateError, OverflowError, TypeError, ValueError) as error:  # a wrong byte is a ValueError, too
             name = getattr(error, "name", None) or f"{mart.id}.sql"
             shared = self.project.paths.assets / "marts" / name  # of macros, if they are what cannot be read
@@ -117,16 +126,22 @@ class Models:
     def _analysis(self) -> dict[str, dict[str, Any]]:
         """Per table and step: the tables it reads and its lineage; derived once per SQL text, then cached."""
         tables = {m.mart.id: m for m in self._built.values() if m.sql}
-        schema = {name: self._column_types(m) for name, m in tables.items()} | self.inputs
         cache_file = self.project.paths.internal / "spaltenherkunft.json"
         cache = read_sealed(cache_file) or {}
-        fresh, found = {}, {}
+        fresh: dict[str, dict[str, Any]] = {}
+
+        def derived(key: str, derive: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+            fresh[key] = _DERIVED[key] = cache.get(key) or _DERIVED.get(key) or derive()
+            return fresh[key]
+
+        schema = {name: _column_types(m, derived) for name, m in tables.items()} | self.inputs
+        found = {}
         for name, model in tables.items():
-            words = set(re.findall(r"\w+", model.sql or ""))
+            sql = model.sql or ""
+            words = set(re.findall(r"\w+", sql))
             read = {table: columns for table, columns in schema.items() if table in words}
-            key = sha256_text(model.sql or "", json.dumps([schema[name], read], sort_keys=True))
-            found[name] = cache.get(key) or _DERIVED.get(key) or _derive(self.project, model, read)
-            fresh[key] = _DERIVED[key] = found[name]
+            key = sha256_text(sql, json.dumps([schema[name], read], sort_keys=True))
+            found[name] = derived(key, functools.partial(_derive, self.project, model, read))
         if fresh != cache and cache_file.parent.is_dir():
             write_sealed(cache_file, fresh)
         return found
@@ -171,12 +186,6 @@ class Models:
         """Whether this is a table or step of ours (and no input)."""
         return table in self._built
 
-    def _column_types(self, model: Model) -> dict[str, str]:
-        """Declared columns; those of a step are what its SELECT names (their types do not matter here)."""
-        if model.mart.schema_name != "step":
-            return {name: column.type for name, column in model.columns.items()}
-        return dict.fromkeys(_selected(model.sql or ""), "VARCHAR")
-
     @property
     def marts(self) -> list[Model]:
         """Tables of schema `mart`, each after those it reads; the steps between them left out."""
@@ -194,17 +203,43 @@ class Models:
             raise ConfigError([Problem("assets/marts", 1, f"Tabellen lesen einander im Kreis: {circle}")]) from error
 
 
-@functools.cache
-def _selected(sql: str) -> tuple[str, ...]:
+def _column_types(model: Model, derived: Derived) -> dict[str, str]:
+    """Declared columns; those of a step are what its SELECT names (their types do not matter here)."""
+    if model.mart.schema_name != "step":
+        return {name: column.type for name, column in model.columns.items()}
+    sql = model.sql or ""
+    named = derived(sha256_text("columns", sql), lambda: {"columns": _selected(sql)})
+    return dict.fromkeys(named["columns"], "VARCHAR")
+
+
+def _selected(sql: str) -> list[str]:
     """Columns that a SELECT names; none if it can't be read, said with its line when lineage is derived."""
     import sqlglot
     from sqlglot.errors import SqlglotError
 
     try:
-        tree = sqlglot.parse_one(sql, read="duckdb")
+        tree = _parsed(sql)
     except SqlglotError:
-        return ()
-    return tuple(tree.named_selects) if isinstance(tree, sqlglot.exp.Query) else ()
+        return []
+    return list(tree.named_selects) if isinstance(tree, sqlglot.exp.Query) else []
+
+
+def _environment(macros: FileSystemLoader | None = None) -> SandboxedEnvironment:
+    return SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=False, loader=macros)
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(template: str) -> CodeType:
+    """Code of an SQL template: a process that loads a project twice translates it once."""
+    return _environment().compile(template)
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(sql: str) -> Any:
+    """Tree of a statement, for readers that leave it as it is."""
+    import sqlglot
+
+    return sqlglot.parse_one(sql, read="duckdb")
 
 
 def _in_german(column: str, code_list: str) -> str:
@@ -215,14 +250,13 @@ def _in_german(column: str, code_list: str) -> str:
 
 def _derive(project: Project, model: Model, schema: dict[str, dict[str, str]]) -> dict[str, Any]:
     """Lineage of one statement; a statement we can't read is a configuration error naming its file and line."""
-    import sqlglot
     from sqlglot import exp
     from sqlglot.errors import ParseError, SqlglotError
     from sqlglot.lineage import lineage
 
     file = project.paths.relative(project.file(model.mart).with_name(f"{model.mart.id}.sql"))
     try:
-        tree = sqlglot.parse_one(model.sql or "", read="duckdb")
+        tree = _parsed(model.sql or "")
         ctes = {cte.alias for cte in tree.find_all(exp.CTE)}
         tables = sorted({t.name for t in tree.find_all(exp.Table)} - ctes)
         unknown = [t for t in tables if t not in schema]

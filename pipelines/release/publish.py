@@ -16,7 +16,7 @@ from pipelines.files import TEMPORARY, point_link, read_json, sha256_file, sync_
 from pipelines.gate import CHECKSUMS, POINTER, damaged_release
 from pipelines.marts.edition import Edition
 from pipelines.marts.models import Models
-from pipelines.paths import DATABASE, RELEASE_ID, ReleasePlaces
+from pipelines.paths import DATABASE, RELEASE_ID, REPORT, ReleasePlaces
 from pipelines.release.datapackage import write_datapackage
 from pipelines.release.feed import write_feed
 
@@ -74,6 +74,7 @@ def publish(
     created: dt.datetime,
     may_go: Callable[[Path], None],
     fence: Callable[[], None],
+    pages: Path | None = None,
 ) -> Publication:
     """Publish an edition unless the release in force already has this content.
 
@@ -85,6 +86,7 @@ def publish(
         created: moment of the release, as written into its files.
         may_go: looks at the finished folder and raises if it must not be published; it may add its own report.
         fence: raises if another run has taken over; asked right before anything is put in force.
+        pages: folder with the pages for planners, which is moved away; None if there are none.
     """
     fence()
     settle_pending(paths)
@@ -99,6 +101,8 @@ def publish(
     try:
         shutil.move(edition.file, folder / DATABASE)
         write_feed(folder, folder / DATABASE, models, created)
+        if pages is not None:
+            shutil.move(pages, folder / REPORT)
         write_datapackage(folder, models, release_id, edition.content_hash, created)
         may_go(folder)
         write_datapackage(folder, models, release_id, edition.content_hash, created)  # with the report of that look
@@ -172,8 +176,9 @@ def retire(paths: ReleasePlaces, keep: int) -> list[str]:
     """
     in_force = os.readlink(paths.current) if paths.current.is_symlink() else None
     folders = sorted(release_folders(paths), key=lambda path: order_of(path.name))
-    needed = {in_force, _compared_with(paths.current / DATABASE)}
-    surplus = [p for p in folders[: max(0, len(folders) - keep)] if p.name not in needed]
+    surplus = folders[: max(0, len(folders) - keep)]
+    needed = {in_force, _compared_with(paths.current / DATABASE)} if surplus else set()
+    surplus = [p for p in surplus if p.name not in needed]
     for folder in surplus:
         doomed = folder.rename(folder.with_name(f"{TEMPORARY}{folder.name}"))  # never half a release under its name
         shutil.rmtree(doomed)

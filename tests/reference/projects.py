@@ -16,12 +16,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipelines.init import create_project
 from pipelines.marts.edition import build_edition
 from pipelines.marts.models import Models
 from pipelines.night import Night
 from pipelines.project import load_project
-from tests.conftest import SHARED, Quiet, run_night
+from tests.conftest import SHARED, Quiet, create_project, run_night
 
 NOW = dt.datetime(2026, 3, 2, 4, 0, tzinfo=dt.UTC)
 CITY = "99999000"

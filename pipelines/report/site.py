@@ -1,0 +1,214 @@
+"""Renders the pages of the report: what has not changed since the last time is taken from the cache."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import functools
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipelines.files import sha256_text
+from pipelines.marts.models import Models
+from pipelines.report import (
+    book,
+    comparison,
+    index_pages,
+    indicator_pages,
+    lineage,
+    links,
+    maps,
+    numbers,
+    profile,
+    provenance_pages,
+    quality,
+    start,
+    words,
+)
+from pipelines.report.cache import Cache
+from pipelines.report.drawing import Chart, Picture, Studio
+from pipelines.report.facts import Area, Facts, Indicator, News, Stamp, Value
+from pipelines.report.page import Page
+from schemas.codes import label, sign
+
+TEMPLATES = Path(__file__).with_name("templates")
+STYLE = "stil.css"
+RELEASE, CREATED = "@@veroeffentlichung@@", "@@erstellt@@"
+"""Stand in kept pages for what differs from release to release although nothing else may have changed."""
+
+
+@dataclass
+class Written:
+    """What writing the report took."""
+
+    pages: int = 0
+    rendered: int = 0
+    drawn: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+PAGE_MAKERS: tuple[Callable[[Facts], Iterator[Page]], ...] = (
+    start.pages,
+    profile.pages,
+    indicator_pages.pages,
+    maps.pages,
+    comparison.pages,
+    index_pages.pages,
+    lineage.pages,
+    quality.pages,
+    provenance_pages.pages,
+    book.pages,
+)
+
+
+class Renderer:
+    """Templates, charts and the cache of one report."""
+
+    def __init__(self, facts: Facts, cache: Cache) -> None:
+        """Prepare the templates for the facts of one release."""
+        self.facts = facts
+        self.cache = cache
+        self.studio = Studio(cache)
+        self.environment = Environment(
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.environment.globals |= {
+            "links": links,
+            "numbers": numbers,
+            "words": words,
+            "project": facts.project,
+            "release": facts.project.release,
+            "release_id": RELEASE,
+            "created": CREATED,
+            "navigation": self.navigation,
+            "label": label,
+            "sign": sign,
+            "figure": numbers.figure,
+            "day": numbers.day,
+        }
+        self.rendered = 0
+
+    @cached_property
+    def navigation(self) -> list[tuple[str, str, str]]:
+        """Main parts of the report: key, address, name."""
+        indexes = self.facts.index_titles()
+        return [
+            ("start", links.START, "Start"),
+            ("gebiete", links.AREAS, "Gebiete"),
+            ("indikatoren", links.INDICATORS, "Indikatoren"),
+            ("karten", links.MAPS, "Karten"),
+            ("vergleich", links.COMPARISONS, "Vergleich"),
+            *([("index", links.index_page(next(iter(indexes))), "Index")] if indexes else []),
+            ("datenfluss", links.LINEAGE, "Datenfluss"),
+            ("datenqualitaet", links.QUALITY, "Datenqualität"),
+        ]
+
+    @cached_property
+    def _code(self) -> str:
+        """Whatever the text of a page depends on besides its own data."""
+        return sha256_text(
+            code_of_report(), repr(self.facts.project.release), repr(self.facts.areas), repr(self.navigation)
+        )
+
+    def page(self, page: Page) -> str:
+        """Text of a page."""
+        key = sha256_text(self._code, repr(page))
+        text = self.cache.get(key)
+        if text is None:
+            text = self._render(page)
+            self.cache.put(key, text)
+            self.rendered += 1
+        else:
+            for chart in charts_in(page.context):
+                self.cache.touch(chart.key)
+        stamp = self.facts.stamp
+        return text.replace(RELEASE, stamp.release_id).replace(CREATED, f"{stamp.created:%d.%m.%Y}")
+
+    def _render(self, page: Page) -> str:
+        drawn = self.studio.draw(charts_in(page.context))
+
+        def draw(drawing: Chart | Picture) -> Markup:
+            return Markup(drawn[drawing.key] if isinstance(drawing, Chart) else drawing.svg())
+
+        template = self.environment.get_template(page.template)
+        root = links.up(page.path)
+        place = {"root": root, "page": page, "title": page.title, "section": page.section, "draw": draw}
+        return template.render({**page.context, **place, "m": words.Cells(root, self.facts)})
+
+
+def charts_in(content: Any) -> list[Chart]:
+    """All charts in the data of a page, wherever they stand."""
+    if isinstance(content, Chart):
+        return [content]
+    if content is None or isinstance(content, (str, int, float, dt.date, Value, Indicator, Area, Picture)):
+        return []
+    if isinstance(content, dict):
+        content = list(content.values())
+    elif dataclasses.is_dataclass(content):
+        content = [getattr(content, one.name) for one in dataclasses.fields(content)]
+    return [chart for part in content for chart in charts_in(part)] if isinstance(content, (list, tuple)) else []
+
+
+@functools.cache
+def code_of_report() -> str:
+    """Hash of code and templates of this room."""
+    here = Path(__file__).parent
+    files = sorted(path for path in here.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return sha256_text(*[part for path in files for part in (path.name, path.read_text(encoding="utf-8"))])
+
+
+def write_report(
+    file: Path, models: Models, stamp: Stamp, folder: Path, cache_file: Path, changes: News | None = None
+) -> Written:
+    """Write all pages into a folder, which is replaced.
+
+    Args:
+        file: the public DuckDB file.
+        models: the marts as declared, without a project folder.
+        stamp: of the release the report belongs to.
+        folder: where the pages are to stand.
+        cache_file: what was rendered before; may be absent.
+        changes: numbers of new, changed and withdrawn figures against the release before, None for the first one.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    facts = Facts.read(file, models, stamp)
+    facts.changes = changes
+    try:
+        with Cache(cache_file) as cache:
+            renderer = Renderer(facts, cache)
+            written = Written()
+            for make in PAGE_MAKERS:
+                for page in make(facts):
+                    _write(folder / page.path, renderer.page(page))
+                    written.pages += 1
+            _write(folder / STYLE, style())
+            written.notes = book.write_book(facts, folder, cache_file.parent)
+            last = start.downloads(facts, book.downloads(facts, folder))  # names what could be printed
+            _write(folder / last.path, renderer.page(last))
+            written.pages += 1
+            written.rendered, written.drawn = renderer.rendered, renderer.studio.drawn
+    finally:
+        facts.close()
+    return written
+
+
+def style() -> str:
+    """One style sheet out of all parts, the common one first."""
+    parts = sorted(TEMPLATES.glob("*.css"), key=lambda path: (path.name != STYLE, path.name))
+    return "\n".join(path.read_text(encoding="utf-8") for path in parts)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())
