@@ -571,7 +571,7 @@ def test_table_legend_and_picture_of_a_map_agree(pages: tuple[Path, dict[str, st
             assert value == "g" and "geheim" in shown
     assert sum("Stadtwert" in entry for entry in legend) == 1
     assert any(row[1] == "g" for row in rows)  # the town has something withheld, so this is no empty promise
-    svg = re.search(r"<svg[^>]*role=\"group\".*?</svg>", text, re.S)[0]  # type: ignore[index]
+    svg = re.search(r"<div role=\"group\"[^>]*><svg.*?</svg>", text, re.S)[0]  # type: ignore[index]
     assert svg.count('<a href="../gebiete/') == 6
     assert svg.count("url(#k-hilfenanteil-bezirk-2023-12-31-geheim)") == sum(row[1] == "g" for row in rows)
 
