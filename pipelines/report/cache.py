@@ -47,6 +47,10 @@ class Cache:
             return None
         return text.decode() if hashlib.sha256(text).digest() == digest else None
 
+    def holds(self, key: str) -> bool:
+        """Whether there is an entry, damaged or not."""
+        return key in self._known
+
     def touch(self, key: str) -> None:
         """Keep an entry that was not needed this time, because what it is part of is kept as a whole."""
         self._used.add(key)

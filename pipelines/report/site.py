@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import functools
+import itertools
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ from schemas.codes import label, sign
 
 TEMPLATES = Path(__file__).with_name("templates")
 STYLE = "stil.css"
+AT_ONCE = 50
+"""Pages whose charts are drawn together."""
 RELEASE, CREATED = "@@veroeffentlichung@@", "@@erstellt@@"
 """Stand in kept pages for what differs from release to release although nothing else may have changed."""
 
@@ -121,9 +124,17 @@ class Renderer:
             code_of_report(), repr(self.facts.project.release), repr(self.facts.areas), repr(self.navigation)
         )
 
+    def draw_for(self, pages: list[Page]) -> None:
+        """Draw the charts of several pages at once, which takes two thirds of the time of one call per page."""
+        new = [page for page in pages if not self.cache.holds(self._key(page))]
+        self.studio.draw([chart for page in new for chart in charts_in(page.context)])
+
+    def _key(self, page: Page) -> str:
+        return sha256_text(self._code, repr(page))
+
     def page(self, page: Page) -> str:
         """Text of a page."""
-        key = sha256_text(self._code, repr(page))
+        key = self._key(page)
         text = self.cache.get(key)
         if text is None:
             text = self._render(page)
@@ -189,9 +200,11 @@ def write_report(
             renderer = Renderer(facts, cache)
             written = Written()
             for make in PAGE_MAKERS:
-                for page in make(facts):
-                    _write(folder / page.path, renderer.page(page))
-                    written.pages += 1
+                for pages in _batches(make(facts)):
+                    renderer.draw_for(pages)
+                    for page in pages:
+                        _write(folder / page.path, renderer.page(page))
+                    written.pages += len(pages)
             _write(folder / STYLE, style())
             written.notes = book.write_book(facts, folder, cache_file.parent)
             last = start.downloads(facts, book.downloads(facts, folder))  # names what could be printed
@@ -201,6 +214,11 @@ def write_report(
     finally:
         facts.close()
     return written
+
+
+def _batches(pages: Iterator[Page]) -> Iterator[list[Page]]:
+    while batch := list(itertools.islice(pages, AT_ONCE)):
+        yield batch
 
 
 def style() -> str:
