@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, sync_playwright
 from playwright.sync_api import Page as Tab
 
 from pipelines.report.pdf import CHROMIUM, NAMES
-from tests.conftest import run_night
+from tests.conftest import ROOT, run_night
 from tests.test_history import NOW
 from tests.test_marts import indicator
 from tests.town import LEVELS, deliver, topic, town, write_topic
@@ -68,6 +68,14 @@ def chromium() -> Path:
     if found is None:
         _missing(f"a Chromium ({', '.join(NAMES)})")
     return Path(str(found))
+
+
+def released_kiel() -> Path:
+    """Release of the project we ship, as `make nightly` left it; CI runs that first."""
+    folder = (ROOT / "data/releases/current").resolve()
+    if not (folder / "bericht").is_dir():
+        _missing("a release of the project, by `make nightly`")
+    return folder
 
 
 def _missing(what: str) -> None:

@@ -22,6 +22,7 @@ from tests.browser import (
     html_errors,
     kind,
     outline_problems,
+    released_kiel,
     sample,
     skips,
     town_with_report,
@@ -29,7 +30,6 @@ from tests.browser import (
     visit,
     walk,
 )
-from tests.conftest import ROOT
 
 SOAK = os.environ.get("SOAK") == "1"
 pytestmark = pytest.mark.soak  # with SOAK=1 every page of both reports, else one of each kind
@@ -65,13 +65,8 @@ def town_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def kiel_report() -> Path:
-    """Report of the project we ship, as `make nightly` left it; CI runs that first."""
-    folder = (ROOT / "data/releases/current/bericht").resolve()
-    if not folder.is_dir():
-        if os.environ.get("CI") == "true":
-            pytest.fail("CI must have run `make nightly` before the tests")
-        pytest.skip("run `make nightly` first")
-    return folder
+    """Report of the project we ship."""
+    return released_kiel() / "bericht"
 
 
 @pytest.fixture(scope="module", params=["town", "kiel"])

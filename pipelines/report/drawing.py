@@ -48,7 +48,8 @@ LOCALE = {"decimal": ",", "thousands": "\u202f", "grouping": [3], "currency": ["
 _SVG = "http://www.w3.org/2000/svg"
 _CODE = sha256_text(version("vl-convert-python"), Path(__file__).read_text(encoding="utf-8"))
 _WASTE = re.compile(
-    r' (?:aria-hidden="true"|aria-roledescription="[^"]*"|role="graphics-[^"]*"|pointer-events="none"|class="[^"]*"'
+    r' (?:aria-hidden="true"|aria-label="[^"]*"'
+    r'|aria-roledescription="[^"]*"|role="graphics-[^"]*"|pointer-events="none"|class="[^"]*"'
     r'|opacity="1"|transform="translate\(0,0\)")'
     r'|<text [^>]*opacity="0"[^>]*>[^<]*</text>|<path d="" display="none" ?/>'
     r'|<path [^>]*d="M0,0h0v0h0Z"[^>]*/>'
@@ -146,8 +147,17 @@ def _render(charts: list[Chart]) -> list[str]:
         cells = list(parts[f"concat_{number}_cell"]) if len(group) > 1 else [part[0]]
         for chart, cell in zip(group, cells, strict=True):
             cell.attrib.pop("transform", None)  # its place on the common sheet
+            if len(group) > 1:
+                _remove_titles(cell)
             drawn[id(chart)] = _clean(ElementTree.tostring(cell, encoding="unicode"))
     return [drawn[id(chart)] for chart in charts]
+
+
+def _remove_titles(cell: ElementTree.Element) -> None:
+    """Facets come with their number above them, also where none is asked for."""
+    for part in cell.iter():
+        for title in [child for child in part if "role-title" in child.get("class", "")]:
+            part.remove(title)
 
 
 def _by_class(root: ElementTree.Element) -> dict[str, ElementTree.Element]:
@@ -164,7 +174,7 @@ def _view_of(group: list[Chart]) -> dict[str, Any]:
     independent = {"x": "independent", "y": "independent"}
     return {
         "data": {"values": rows},
-        "facet": {"field": "bild", "type": "ordinal", "header": {"labels": False, "title": None}},
+        "facet": {"field": "bild", "type": "ordinal", "header": None},
         "columns": 1,
         "spec": {**size, **first.shape},
         "resolve": {"scale": independent, "axis": independent},
