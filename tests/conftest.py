@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,23 @@ def project(tmp_path: Path) -> Path:
     folder = tmp_path / "Büro Süd" / "Muster Stadt"
     assert create_project(folder, Quiet()) == EXIT_OK
     return folder
+
+
+FIRST_NIGHT = dt.datetime(2026, 3, 2, 4, 0, tzinfo=dt.UTC)
+
+
+@pytest.fixture(scope="session")
+def _published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("erste Nacht") / "Stadt"
+    assert create_project(root, Quiet()) == EXIT_OK
+    run_night(root, FIRST_NIGHT)
+    return root
+
+
+@pytest.fixture
+def published(_published: Path, tmp_path: Path) -> Path:
+    """A copy of a project after its first night: what `project` is after `run_night(project, FIRST_NIGHT)`."""
+    return Path(shutil.copytree(_published, tmp_path / "Büro Süd" / "Muster Stadt", symlinks=True))
 
 
 def run_night(root: Path, now: dt.datetime | None = None) -> Night:

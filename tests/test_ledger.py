@@ -31,8 +31,27 @@ KEY = ("hilfen", "weiblich", district(2), "stichtag", dt.date(2022, 12, 31))
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The town before its first delivery, with a key of its own."""
     monkeypatch.setenv(KEY_VARIABLE, str(tmp_path / "schluessel" / "ledger.key"))
     return town(tmp_path / "Stadt")
+
+
+@pytest.fixture(scope="module")
+def _begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("erste Nacht") / "Ort"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(KEY_VARIABLE, str(place / "schluessel" / "ledger.key"))
+        deliver(town(place / "Stadt"))
+        night(place / "Stadt", 0)
+    return place
+
+
+@pytest.fixture
+def begun(_begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the town after the night of its first delivery, and of its key."""
+    shutil.copytree(_begun, tmp_path, symlinks=True, dirs_exist_ok=True)
+    monkeypatch.setenv(KEY_VARIABLE, str(tmp_path / "schluessel" / "ledger.key"))
+    return tmp_path / "Stadt"
 
 
 def night(folder: Path, number: int) -> dict[tuple[str, str], float | None]:
@@ -47,14 +66,13 @@ def changed(values: list[int], district_number: int, value: int) -> list[int]:
 # ---------------------------------------------------------------- stays what it was
 
 
-def test_secondary_star_stays_when_its_reason_is_gone(folder: Path) -> None:
-    deliver(folder)
-    first = night(folder, 0)
+def test_secondary_star_stays_when_its_reason_is_gone(begun: Path) -> None:
+    first = public(begun)
     stars = {key for key, value in first.items() if value is None}
     assert len(stars) == 4  # women and men of districts 2 and 3
     # The 1 becomes 9, the 2 becomes 14: no small count is left; but the other two cells are what they were.
-    deliver(folder, women=changed(WOMEN, 2, 9), men=changed(MEN, 3, 14), name="b.csv")
-    second = night(folder, 1)
+    deliver(begun, women=changed(WOMEN, 2, 9), men=changed(MEN, 3, 14), name="b.csv")
+    second = night(begun, 1)
     unchanged = {("maennlich", district(2)), ("weiblich", district(3))}
     assert {key for key, value in second.items() if value is None} >= unchanged
 
@@ -72,26 +90,22 @@ def test_published_figure_is_not_withheld_afterwards(folder: Path) -> None:
     assert not stars & same - {("weiblich", district(2))}
 
 
-def test_small_correction_of_a_withheld_figure_keeps_it_withheld(folder: Path) -> None:
+def test_small_correction_of_a_withheld_figure_keeps_it_withheld(begun: Path) -> None:
     """Shown as 3 after a star, with the note "one case more", it would have been 2."""
-    deliver(folder)
-    night(folder, 0)
-    deliver(folder, men=changed(MEN, 3, 3), women=changed(WOMEN, 2, 9), name="b.csv")
-    assert night(folder, 1)["maennlich", district(3)] is None
+    deliver(begun, men=changed(MEN, 3, 3), women=changed(WOMEN, 2, 9), name="b.csv")
+    assert night(begun, 1)["maennlich", district(3)] is None
 
 
 @pytest.mark.parametrize("others", [{}, {"men": 20}, {"men": 20, "rest": 30}])
-def test_withheld_figure_corrected_to_zero_is_shown_as_zero(folder: Path, others: dict[str, int]) -> None:
+def test_withheld_figure_corrected_to_zero_is_shown_as_zero(begun: Path, others: dict[str, int]) -> None:
     """A star says "at least 1" where zeros are shown; whatever else changes, the night must not get stuck on it."""
-    deliver(folder)
-    night(folder, 0)
     women, men = changed(WOMEN, 2, 0), MEN
     if "men" in others:
         men = changed(men, 2, others["men"])
     if "rest" in others:
         women, men = changed(women, 3, others["rest"]), changed(men, 3, others["rest"])
-    deliver(folder, women=women, men=men, name="b.csv")
-    assert night(folder, 1)["weiblich", district(2)] == 0
+    deliver(begun, women=women, men=men, name="b.csv")
+    assert night(begun, 1)["weiblich", district(2)] == 0
 
 
 def test_stars_that_move_between_deliveries_give_nothing_away(folder: Path) -> None:
@@ -117,38 +131,32 @@ def test_stars_that_move_between_deliveries_give_nothing_away(folder: Path) -> N
     assert CellLedger.open(Paths.of(folder)).supposed(("hilfen", "weiblich", district(3), *KEY[3:])) == 12
 
 
-def test_stricter_threshold_later_protects_what_comes_and_stops_nothing(folder: Path) -> None:
+def test_stricter_threshold_later_protects_what_comes_and_stops_nothing(begun: Path) -> None:
     """Figures of 3 and 4 are out for good; the next release is protected by itself and says so."""
-    deliver(folder)
-    night(folder, 0)
-    edit(folder, lambda s: s.update(disclosure={"threshold": 10}), topic="hilfen")
-    run = run_night(folder, NOW + DAY)
+    edit(begun, lambda s: s.update(disclosure={"threshold": 10}), topic="hilfen")
+    run = run_night(begun, NOW + DAY)
     assert run.publication is not None
-    deliver(folder, day="31.12.2023", name="neu.csv")
-    figures = run_night(folder, NOW + 2 * DAY)
+    deliver(begun, day="31.12.2023", name="neu.csv")
+    figures = run_night(begun, NOW + 2 * DAY)
     assert figures.publication is not None
     assert figures.publication.new
 
 
-def test_release_that_is_safe_only_by_itself_tells_no_earlier_figures(folder: Path) -> None:
+def test_release_that_is_safe_only_by_itself_tells_no_earlier_figures(begun: Path) -> None:
     """Otherwise a reader of this release alone could subtract among the figures of the one before."""
-    deliver(folder)
-    night(folder, 0)
-    edit(folder, lambda s: s.update(disclosure={"threshold": 10}), topic="hilfen")
-    deliver(folder, women=changed(WOMEN, 5, 31), name="neu.csv")
-    run = run_night(folder, NOW + DAY)
+    edit(begun, lambda s: s.update(disclosure={"threshold": 10}), topic="hilfen")
+    deliver(begun, women=changed(WOMEN, 5, 31), name="neu.csv")
+    run = run_night(begun, NOW + DAY)
     assert run.protection is not None and run.protection.alone
     assert run.internal is not None and run.internal.rows["revision"] > 0
     assert run.public is not None and run.public.rows["revision"] == 0
 
 
-def test_area_assigned_otherwise_without_dates_stops_nothing(folder: Path) -> None:
-    deliver(folder)
-    night(folder, 0)
-    path = folder / "assets/areas/memberships.csv"
+def test_area_assigned_otherwise_without_dates_stops_nothing(begun: Path) -> None:
+    path = begun / "assets/areas/memberships.csv"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace(f"{district(3)},99999000-BE-1", f"{district(3)},99999000-BE-2"), encoding="utf-8")
-    second = night(folder, 1)
+    second = night(begun, 1)
     assert second["insgesamt", "99999000-BE-1"] == 19  # 12 + 7
     assert second["weiblich", district(2)] is None
 
@@ -161,21 +169,18 @@ def test_total_that_takes_an_old_value_again_stops_nothing(folder: Path) -> None
     assert second["weiblich", district(1)] is second["weiblich", district(2)] is None
 
 
-def test_same_figures_again_make_no_new_release_and_no_new_entry(folder: Path) -> None:
-    deliver(folder)
-    night(folder, 0)
-    deliver(folder, name="nochmal.csv")
-    run_night(folder, NOW + DAY)
-    assert len(list((Paths.of(folder).history / "veroeffentlicht").glob("*"))) == 1
+def test_same_figures_again_make_no_new_release_and_no_new_entry(begun: Path) -> None:
+    deliver(begun, name="nochmal.csv")
+    run_night(begun, NOW + DAY)
+    assert len(list((Paths.of(begun).history / "veroeffentlicht").glob("*"))) == 1
 
 
-def test_deleted_release_folders_do_not_blind_the_protection(folder: Path) -> None:
-    deliver(folder)
-    stars = {key for key, value in night(folder, 0).items() if value is None}
-    shutil.rmtree(folder / "data/releases")
-    shutil.rmtree(folder / "data/warehouse")
-    deliver(folder, women=changed(WOMEN, 2, 9), men=changed(MEN, 3, 14), name="b.csv")
-    again = night(folder, 1)
+def test_deleted_release_folders_do_not_blind_the_protection(begun: Path) -> None:
+    stars = {key for key, value in public(begun).items() if value is None}
+    shutil.rmtree(begun / "data/releases")
+    shutil.rmtree(begun / "data/warehouse")
+    deliver(begun, women=changed(WOMEN, 2, 9), men=changed(MEN, 3, 14), name="b.csv")
+    again = night(begun, 1)
     assert {("maennlich", district(2)), ("weiblich", district(3))} <= {k for k in stars if again[k] is None}
 
 
@@ -189,13 +194,11 @@ def test_rebuilt_warehouse_gives_the_same_release(folder: Path) -> None:
     assert not again.publication.new
 
 
-def test_two_releases_that_are_safe_each_can_be_unsafe_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_releases_that_are_safe_each_can_be_unsafe_together(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A protector that forgets what it published is caught by the audit, which does not.
 
     With other costs the second star stands elsewhere; the first release still shows what the second one hides.
     """
-    deliver(folder)
-    night(folder, 0)
     monkeypatch.setattr(CellLedger, "before", lambda *_: None)
     monkeypatch.setattr("pipelines.disclosure.problem.with_past", lambda task, *_: task)
     dear = {("maennlich", district(2)): 50.0, ("weiblich", district(3)): 50.0}  # the second stars of the first release
@@ -203,11 +206,11 @@ def test_two_releases_that_are_safe_each_can_be_unsafe_together(folder: Path, mo
         "pipelines.disclosure.problem.weights",
         lambda _, cells: np.array([dear.get(c.key[1:3], 0.5) for c in cells]),
     )
-    deliver(folder, women=changed(WOMEN, 5, 31), name="b.csv")
-    paths = Paths.of(folder)
+    deliver(begun, women=changed(WOMEN, 5, 31), name="b.csv")
+    paths = Paths.of(begun)
     in_force = os.readlink(paths.current)
     with pytest.raises(Unsafe) as unsafe:
-        run_night(folder, NOW + DAY)
+        run_night(begun, NOW + DAY)
     release_locks()
     assert {leak.kind for leak in unsafe.value.audit.leaks} <= {"errechenbar", "bedarf"}
     assert {leak.measure for leak in unsafe.value.audit.leaks} == {"hilfen"}
@@ -229,10 +232,9 @@ def test_only_measures_already_given_away_are_conceded(folder: Path) -> None:
 # ---------------------------------------------------------------- the ledger's files
 
 
-def test_withheld_figures_stand_in_the_ledger_as_keyed_marks_only(folder: Path) -> None:
-    deliver(folder)
-    figures = night(folder, 0)
-    file = next((Paths.of(folder).history / "veroeffentlicht").glob("*.parquet"))
+def test_withheld_figures_stand_in_the_ledger_as_keyed_marks_only(begun: Path) -> None:
+    figures = public(begun)
+    file = next((Paths.of(begun).history / "veroeffentlicht").glob("*.parquet"))
     with duckdb.connect() as con:
         rows = con.execute(
             "SELECT category, area_id, status, value, mark "
@@ -249,14 +251,12 @@ def test_withheld_figures_stand_in_the_ledger_as_keyed_marks_only(folder: Path) 
             assert hashlib.sha256(text.encode()).hexdigest() not in marks
 
 
-def test_key_is_made_outside_of_the_project_and_for_its_owner_only(folder: Path) -> None:
-    deliver(folder)
-    night(folder, 0)
-    file = key_file(Paths.of(folder))
-    assert not file.is_relative_to(folder)
+def test_key_is_made_outside_of_the_project_and_for_its_owner_only(begun: Path) -> None:
+    file = key_file(Paths.of(begun))
+    assert not file.is_relative_to(begun)
     assert file.stat().st_mode & 0o777 == 0o600
     secret = file.read_text(encoding="ascii").strip()
-    for path in folder.rglob("*"):
+    for path in begun.rglob("*"):
         if path.is_file():
             assert secret.encode() not in path.read_bytes(), path
             assert bytes.fromhex(secret) not in path.read_bytes(), path
@@ -264,11 +264,9 @@ def test_key_is_made_outside_of_the_project_and_for_its_owner_only(folder: Path)
 
 @pytest.mark.parametrize("damage", ["missing", "other", "short", "readable by all", "inside"])
 def test_trouble_with_the_key_stops_the_publication_and_says_what_to_do(
-    folder: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+    begun: Path, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deliver(folder)
-    night(folder, 0)
-    paths = Paths.of(folder)
+    paths = Paths.of(begun)
     file, in_force = key_file(paths), os.readlink(paths.current)
     if damage == "missing":
         file.unlink()
@@ -279,48 +277,43 @@ def test_trouble_with_the_key_stops_the_publication_and_says_what_to_do(
     elif damage == "readable by all":
         file.chmod(0o644)
     else:
-        monkeypatch.setenv(KEY_VARIABLE, str(folder / "data/history/ledger.key"))
-    deliver(folder, women=changed(WOMEN, 5, 31), name="b.csv")
+        monkeypatch.setenv(KEY_VARIABLE, str(begun / "data/history/ledger.key"))
+    deliver(begun, women=changed(WOMEN, 5, 31), name="b.csv")
     with pytest.raises(KeyProblem, match=r"Schlüssel.*(Sicherung|chmod 600|außerhalb)"):
-        run_night(folder, NOW + DAY)
+        run_night(begun, NOW + DAY)
     release_locks()
     assert os.readlink(paths.current) == in_force
 
 
-def test_command_ends_with_1_and_words_when_the_key_is_missing(folder: Path) -> None:
-    deliver(folder)
-    night(folder, 0)
-    key_file(Paths.of(folder)).unlink()
-    deliver(folder, women=changed(WOMEN, 5, 31), name="b.csv")
-    run = sozialraum("nightly", "--project", folder)
+def test_command_ends_with_1_and_words_when_the_key_is_missing(begun: Path) -> None:
+    key_file(Paths.of(begun)).unlink()
+    deliver(begun, women=changed(WOMEN, 5, 31), name="b.csv")
+    run = sozialraum("nightly", "--project", begun)
     assert run.returncode == 1
     assert "aus der Sicherung holen" in run.stderr + run.stdout
     assert "Traceback" not in run.stderr + run.stdout
 
 
-def test_damaged_ledger_stops_the_publication(folder: Path) -> None:
-    deliver(folder)
-    night(folder, 0)
-    paths = Paths.of(folder)
+def test_damaged_ledger_stops_the_publication(begun: Path) -> None:
+    paths = Paths.of(begun)
     file, in_force = next((paths.history / "veroeffentlicht").glob("*.parquet")), os.readlink(paths.current)
     file.write_bytes(file.read_bytes()[:100])
-    deliver(folder, women=changed(WOMEN, 5, 31), name="b.csv")
+    deliver(begun, women=changed(WOMEN, 5, 31), name="b.csv")
     with pytest.raises(DamagedLedger, match="aus der Sicherung"):
-        run_night(folder, NOW + DAY)
+        run_night(begun, NOW + DAY)
     release_locks()
     assert os.readlink(paths.current) == in_force
 
 
-def test_lost_key_that_is_declared_keeps_everything_withheld(folder: Path) -> None:
-    deliver(folder)
-    stars = {key for key, value in night(folder, 0).items() if value is None}
-    paths = Paths.of(folder)
+def test_lost_key_that_is_declared_keeps_everything_withheld(begun: Path) -> None:
+    stars = {key for key, value in public(begun).items() if value is None}
+    paths = Paths.of(begun)
     lost = CellLedger.open(paths).key_id
     key_file(paths).unlink()
     entry = {"key_id": lost, "on": "2026-03-02", "by": "Datenteam", "reason": "Platte defekt, keine Sicherung"}
-    edit(folder, lambda release: release.update(lost_keys=[entry]), topic="release", document="Release")
-    deliver(folder, women=changed(WOMEN, 2, 9), men=changed(MEN, 3, 14), name="b.csv")
-    again = night(folder, 1)
+    edit(begun, lambda release: release.update(lost_keys=[entry]), topic="release", document="Release")
+    deliver(begun, women=changed(WOMEN, 2, 9), men=changed(MEN, 3, 14), name="b.csv")
+    again = night(begun, 1)
     assert stars <= {key for key, value in again.items() if value is None}  # also those that changed: nobody can tell
     with pytest.raises(KeyProblem, match="nicht"):
         CellLedger.open(paths)  # without the declaration it still stops

@@ -1,0 +1,218 @@
+"""The report as a whole: what is rendered again, what Start says, what sentences claim, how charts come out."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import re
+import shutil
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.marts.models import Models
+from pipelines.project import load_project
+from pipelines.report import charts, site
+from pipelines.report.cache import Cache
+from pipelines.report.drawing import Chart, Studio
+from pipelines.report.facts import Facts, News, Stamp, Value
+from pipelines.report.numbers import MINUS, THIN, figure
+from pipelines.report.pdf import CHROMIUM, OFF
+from pipelines.report.words import Cells
+from tests.browser import WITHHELD, declare_report, town_with_report
+from tests.conftest import run_night
+from tests.test_history import NOW
+from tests.town import deliver, district
+
+STAMP = Stamp("20230601T031500Z-0009", dt.datetime(2023, 6, 1, 3, 15, tzinfo=dt.UTC))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The constructed town after a first night."""
+    return town_with_report(tmp_path_factory.mktemp("seiten") / "Stadt Süd", OFF)
+
+
+@pytest.fixture(scope="module")
+def facts(folder: Path) -> Facts:
+    file = (folder / "data/warehouse/sozialraum.duckdb").resolve()
+    return Facts.read(file, Models(load_project(folder)).declared(), STAMP)
+
+
+def written(folder: Path, target: Path, cache: Path) -> site.Written:
+    file = (folder / "data/warehouse/sozialraum.duckdb").resolve()
+    return site.write_report(file, Models(load_project(folder)).declared(), STAMP, target, cache)
+
+
+# ---------------------------------------------------------------- rendered again or not
+
+
+def test_a_second_time_nothing_is_rendered_and_the_pages_are_the_same(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CHROMIUM, OFF)
+    first = written(folder, tmp_path / "eins", tmp_path / "cache.sqlite")
+    second = written(folder, tmp_path / "zwei", tmp_path / "cache.sqlite")
+    assert first.rendered == first.pages > 30
+    assert (second.pages, second.rendered, second.drawn) == (first.pages, 0, 0)
+    assert texts(tmp_path / "eins") == texts(tmp_path / "zwei")
+
+
+def test_a_damaged_cache_is_made_anew(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CHROMIUM, OFF)
+    written(folder, tmp_path / "eins", tmp_path / "cache.sqlite")
+    with (tmp_path / "cache.sqlite").open("r+b") as file:
+        file.seek(0)
+        file.write(b"keine Datenbank" * 100)
+    again = written(folder, tmp_path / "zwei", tmp_path / "cache.sqlite")
+    assert again.rendered == again.pages
+    assert texts(tmp_path / "eins") == texts(tmp_path / "zwei")
+
+
+def texts(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.html")}
+
+
+def test_cache_forgets_what_nobody_asks_for_and_notices_damage(tmp_path: Path) -> None:
+    with Cache(tmp_path / "c.sqlite") as cache:
+        cache.put("a", "Text a")
+        cache.put("b", "Text b")
+        assert (cache.get("a"), cache.get("b"), cache.get("c")) == ("Text a", "Text b", None)
+    with Cache(tmp_path / "c.sqlite") as cache:
+        assert cache.get("a") == "Text a"
+        cache._connection.execute("UPDATE kept SET digest = x'00' WHERE key = 'a'")
+        assert cache.get("a") is None
+    with Cache(tmp_path / "c.sqlite") as cache:
+        assert cache.get("b") is None
+
+
+def test_a_changed_figure_is_told_on_the_first_page_and_renders_only_its_pages(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixth district, 2023: more. Its own rows change, those of its planning area and the city, and lists of all."""
+    monkeypatch.setenv(CHROMIUM, OFF)
+    deliver(folder, women=[9, 2, 15, 9, 31, 28], day="31.12.2023", name="berichtigt.csv")
+    night = run_night(folder, NOW + dt.timedelta(days=1))
+    said = night.said  # type: ignore[attr-defined]
+    assert night.publication is not None and night.publication.new
+    counts = next(re.fullmatch(r"(\d+) Seiten, davon (\d+) neu geschrieben", line) for line in said if "Seiten" in line)
+    assert counts is not None and 0 < int(counts[2]) < int(counts[1])
+    start = (folder / "data/releases/current/bericht/index.html").read_text(encoding="utf-8")
+    change = start.split('id="neu"')[1].split("<h2")[0]
+    assert "geänderte Werte" in change and "vorher" in change and "Bezirk 6" in change
+    unchanged = [p for p in night.changes.rows if p.area_id == district(1)]  # type: ignore[union-attr]
+    assert not [p for p in unchanged if p.period == "2022-12-31"]
+
+
+# ---------------------------------------------------------------- numbers
+
+
+@given(st.floats(-1e9, 1e9), st.integers(0, 3))
+def test_figures_read_back_as_the_rounded_number(number: float, decimals: int) -> None:
+    text = figure(number, decimals)
+    back = Decimal(text.replace(THIN, "").replace(MINUS, "-").replace(",", "."))
+    assert back == Decimal(repr(number)).quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP)
+    assert text not in (f"{MINUS}0", f"{MINUS}0,0", f"{MINUS}0,00", f"{MINUS}0,000")
+
+
+# ---------------------------------------------------------------- what sentences claim
+
+
+def value(facts: Facts, **more: object) -> Value:
+    known = next(v for v in facts.series("hilfenanteil", district(1)) if v.value is not None)
+    base = {
+        "value": 58.4, "ci_low": 57.0, "ci_high": 59.8, "benchmark_id": facts.city.area_id, "benchmark_value": 26.8,
+        "not_compared_reason": None, "origin": "published", "obs_status": "A", "is_suppressed": False,
+    }  # fmt: skip
+    return dataclasses.replace(known, **{**base, **more})  # type: ignore[arg-type]
+
+
+def sentence(facts: Facts, **more: object) -> str:
+    indicator = facts.indicators["hilfenanteil"]
+    marked = Cells("", facts).satz(facts.areas[district(1)], value(facts, **more), indicator)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", str(marked)))
+
+
+def test_sentences_assert_a_difference_only_where_the_interval_carries_it(facts: Facts) -> None:
+    worse = sentence(facts, comparison="worse")
+    claim = "der Unterschied ist statistisch gesichert."
+    assert worse == f"Bezirk 1 liegt mit 58,4 % über dem Stadtwert von 26,8 % (ungünstiger); {claim}"
+    similar = sentence(facts, comparison="similar", value=27.0)
+    assert "über dem Stadtwert" in similar and "statistisch nicht gesichert" in similar
+    unknown = sentence(facts, comparison="not_compared", not_compared_reason="rate_only", ci_low=None, ci_high=None)
+    assert "lässt sich nicht sagen" in unknown and "statistisch gesichert" not in unknown
+    level = sentence(facts, comparison="similar", value=26.84)
+    assert "gleichauf mit dem Stadtwert" in level
+    count = sentence(facts, comparison="not_compared", not_compared_reason="plain_number")
+    assert "gesichert" not in count and "über" not in count
+
+
+def test_withheld_figures_are_told_with_their_reason(facts: Facts) -> None:
+    series = [v for key, values in facts.all_series() for v in values if key[0] == WITHHELD]
+    hidden = next(v for v in series if v.is_suppressed)
+    cell = str(Cells("", facts).zahl(hidden, "value", facts.indicators[WITHHELD]))
+    assert ">g</abbr>" in cell and "geheim zu halten" in cell and "herkunft/" in cell
+    assert not re.search(r">[^<]*\d[^<]*<", cell)
+
+
+# ---------------------------------------------------------------- charts
+
+
+def test_a_chart_comes_out_the_same_alone_and_among_others(facts: Facts, tmp_path: Path) -> None:
+    drawn = []
+    series = [facts.series("hilfenanteil", district(n)) for n in range(1, 7)]
+    found = [charts.time_series(s, facts.indicators["hilfenanteil"], "Name", "Stadt") for s in series]
+    pictures = [chart for chart in found if chart is not None]
+    assert len(pictures) > 2
+    for name, groups in (("alle", [pictures]), ("einzeln", [[one] for one in pictures])):
+        with Cache(tmp_path / f"{name}.sqlite") as cache:
+            studio = Studio(cache)
+            drawn.append({key: svg for group in groups for key, svg in studio.draw(group).items()})
+    together, alone = drawn
+    assert [shown(svg) for svg in together.values()] == [shown(svg) for svg in alone.values()]
+
+
+def shown(svg: str) -> list[object]:
+    """Texts and shapes of a drawing."""
+    root = ElementTree.fromstring(svg)
+    return [(part.tag, part.get("d"), part.text) for part in root.iter() if part.get("d") or (part.text or "").strip()]
+
+
+def test_a_chart_says_in_words_what_it_shows_and_holds_nothing_for_scripts(facts: Facts, tmp_path: Path) -> None:
+    chart = Chart({"data": {"values": [{"x": 1}]}, "mark": "point"}, 50, 50, 'Satz mit "Zeichen" & <mehr>')
+    with Cache(tmp_path / "c.sqlite") as cache:
+        svg = Studio(cache).draw([chart])[chart.key]
+    root = ElementTree.fromstring(svg)
+    assert root.get("role") == "img" and root.get("aria-label") == 'Satz mit "Zeichen" & <mehr>'
+    roles = [part.get("role") for part in root.iter() if part is not root and part.get("role")]
+    assert not roles and "graphics-" not in svg and "class=" not in svg
+
+
+# ---------------------------------------------------------------- first page
+
+
+def test_first_page_tells_a_first_release_from_one_without_changes(
+    facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(previous: str | None, changes: News | None) -> str:
+        stamp = Stamp(STAMP.release_id, STAMP.created, previous)
+        monkeypatch.setenv(CHROMIUM, OFF)
+        site.write_report(facts.file, facts.models, stamp, tmp_path / "b", tmp_path / "c.sqlite", changes)
+        return (tmp_path / "b/index.html").read_text(encoding="utf-8")
+
+    assert "erste Veröffentlichung" in start(None, None)
+    assert "kein Wert geändert" in start("20230531T031500Z-0008", News((), (), ()))
+    assert "nicht vergleichen" in start("20230531T031500Z-0008", None)
+    assert "neue Werte" in start("20230531T031500Z-0008", News((("hilfenanteil", 3),), (), ()))
+
+
+def test_a_project_may_do_without_pages(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "ohne", symlinks=True)
+    declare_report(copy, written=False)
+    night = run_night(copy, NOW + dt.timedelta(days=2))
+    assert night.publication is not None and night.publication.new
+    assert not (copy / "data/releases/current/bericht").exists()
