@@ -216,3 +216,23 @@ def test_a_project_may_do_without_pages(folder: Path, tmp_path: Path) -> None:
     night = run_night(copy, NOW + dt.timedelta(days=2))
     assert night.publication is not None and night.publication.new
     assert not (copy / "data/releases/current/bericht").exists()
+
+
+@pytest.mark.parametrize(
+    ("polarity", "trend", "low", "high", "against"),
+    [
+        ("higher_is_worse", "improving", 0.1, 4.3, True),
+        ("higher_is_worse", "improving", -0.1, 4.3, False),
+        ("higher_is_worse", "worsening", 0.1, 4.3, False),
+        ("higher_is_better", "improving", -4.3, -0.1, True),
+        ("higher_is_better", "improving", 0.1, 4.3, False),
+        ("neutral", "increasing", -4.3, -0.1, True),
+        ("neutral", "no_significant_change", -4.3, -0.1, False),
+    ],
+)
+def test_a_last_year_against_the_trend_is_said(
+    facts: Facts, polarity: str, trend: str, low: float, high: float, against: bool
+) -> None:
+    indicator = dataclasses.replace(facts.indicators["hilfenanteil"], polarity=polarity)
+    one = value(facts, trend=trend, trend_reason=None, change=(low + high) / 2, change_low=low, change_high=high)
+    assert ("läuft diesem Trend entgegen" in Cells("", facts).entwicklung(one, indicator)) == against

@@ -193,13 +193,22 @@ class Cells:
         low = self.zahl(value, "change_low", indicator, link=False, signs=False)
         high = self.zahl(value, "change_high", indicator, link=False, signs=False)
         secured = "gesichert" if value.change_low > 0 or value.change_high < 0 else "nicht gesichert"
-        return Markup("Gegenüber dem Vorjahr: {}{} (95 %: {} bis {}), {}.").format(
-            _signed(value.change, shown), unit, low, high, secured
+        against = " Das letzte Jahr läuft diesem Trend entgegen." if _against_trend(value, indicator) else ""
+        return Markup("Gegenüber dem Vorjahr: {}{} (95{}%: {} bis {}), {}.{}").format(
+            _signed(value.change, shown), unit, THIN, low, high, secured, against
         )
 
 
 def _signed(number: float, shown: Markup) -> Markup:
     return Markup("+") + shown if number > 0 else shown
+
+
+def _against_trend(value: Value, indicator: Indicator) -> bool:
+    """Whether the significant change of the last year goes the other way than the significant trend of five."""
+    up = {"increasing", "improving" if indicator.polarity == "higher_is_better" else "worsening"}
+    down = {"decreasing", "worsening" if indicator.polarity == "higher_is_better" else "improving"}
+    rose, fell = (value.change_low or 0) > 0, (value.change_high or 0) < 0
+    return (value.trend in down and rose) or (value.trend in up and fell)
 
 
 def _change_reason(value: Value) -> str:
