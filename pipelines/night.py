@@ -337,12 +337,13 @@ class Night:
         unchanged = in_force is not None and in_force.content_hash == self.public.content_hash
         if self.held_back or self.implausible or unchanged or not self.project.release.report.written:
             return None
-        stamp = Stamp(self.release_id, self.now, self.previous.release_id)
+        alone = self.protection is not None and self.protection.alone  # then nothing earlier may be told again
+        stamp = Stamp(self.release_id, self.now, None if alone else self.previous.release_id)
         places = paths.warehouse / "oeffentlich"
         self.pages = places / "bericht"
         cache = places / "bericht.sqlite"
         written = write_report(
-            self.public.file, self.models.declared(), stamp, self.pages, cache, self._news_of_figures
+            self.public.file, self.models.declared(), stamp, self.pages, cache, None if alone else self._news_of_figures
         )
         for note in written.notes:
             self.notes.append(note)

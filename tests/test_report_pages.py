@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines import init
 from pipelines.marts.models import Models
 from pipelines.project import load_project
 from pipelines.report import charts, site
@@ -24,7 +25,7 @@ from pipelines.report.numbers import MINUS, THIN, figure
 from pipelines.report.pdf import CHROMIUM, OFF
 from pipelines.report.words import Cells
 from tests.browser import WITHHELD, declare_report, town_with_report
-from tests.conftest import run_night
+from tests.conftest import Quiet, run_night
 from tests.test_history import NOW
 from tests.town import deliver, district
 
@@ -164,7 +165,7 @@ def test_withheld_figures_are_told_with_their_reason(facts: Facts) -> None:
 
 def test_a_chart_comes_out_the_same_alone_and_among_others(facts: Facts, tmp_path: Path) -> None:
     drawn = []
-    series = [facts.series("hilfenanteil", district(n)) for n in range(1, 7)]
+    series = [with_years(facts, district(n), 4) for n in range(1, 7)]
     found = [charts.time_series(s, facts.indicators["hilfenanteil"], "Name", "Stadt") for s in series]
     pictures = [chart for chart in found if chart is not None]
     assert len(pictures) > 2
@@ -174,6 +175,34 @@ def test_a_chart_comes_out_the_same_alone_and_among_others(facts: Facts, tmp_pat
             drawn.append({key: svg for group in groups for key, svg in studio.draw(group).items()})
     together, alone = drawn
     assert [shown(svg) for svg in together.values()] == [shown(svg) for svg in alone.values()]
+
+
+def with_years(facts: Facts, area_id: str, years: int) -> list[Value]:
+    """A constructed series: the town has two years only, too few for a line."""
+    first = next(v for v in facts.series("hilfenanteil", area_id) if v.value is not None)
+    dates = [dt.date(2015 + year, 12, 31) for year in range(years)]
+    return [
+        dataclasses.replace(first, reference_date=date, period=date.isoformat(), value=(first.value or 0) + number)
+        for number, date in enumerate(dates)
+    ]
+
+
+def test_lines_need_three_figures_and_stop_at_breaks_and_missing_years(facts: Facts) -> None:
+    indicator = facts.indicators["hilfenanteil"]
+    series = with_years(facts, district(1), 6)
+    assert charts.time_series(series[:2], indicator, "Name", "Stadt") is None
+    gap = [*series[:2], *series[3:]]
+    stretches = [row["teil"] for row in points(charts.time_series(gap, indicator, "Name", "Stadt"))]
+    assert stretches == [0, 0, 1, 1, 1]
+    broken = [*series[:4], *(dataclasses.replace(one, segment=9) for one in series[4:])]
+    chart = charts.time_series(broken, indicator, "Name", "Stadt")
+    assert [row["teil"] for row in points(chart)] == [0, 0, 0, 0, 1, 1]
+    assert chart is not None and "unterbrochen" in chart.label
+
+
+def points(chart: Chart | None) -> list[dict[str, object]]:
+    assert chart is not None
+    return [row for row in chart.spec["data"]["values"] if "teil" in row]
 
 
 def shown(svg: str) -> list[object]:
@@ -198,13 +227,14 @@ def test_a_chart_says_in_words_what_it_shows_and_holds_nothing_for_scripts(facts
 def test_first_page_tells_a_first_release_from_one_without_changes(
     facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def start(previous: str | None, changes: News | None) -> str:
-        stamp = Stamp(STAMP.release_id, STAMP.created, previous)
+    def start(previous: str | None, changes: News | None, number: int = 9) -> str:
+        stamp = Stamp(f"20230601T031500Z-{number:04d}", STAMP.created, previous)
         monkeypatch.setenv(CHROMIUM, OFF)
         site.write_report(facts.file, facts.models, stamp, tmp_path / "b", tmp_path / "c.sqlite", changes)
         return (tmp_path / "b/index.html").read_text(encoding="utf-8")
 
-    assert "erste Veröffentlichung" in start(None, None)
+    assert "erste Veröffentlichung" in start(None, None, number=1)
+    assert "wird hier nicht verglichen" in start(None, None)
     assert "kein Wert geändert" in start("20230531T031500Z-0008", News((), (), ()))
     assert "nicht vergleichen" in start("20230531T031500Z-0008", None)
     assert "neue Werte" in start("20230531T031500Z-0008", News((("hilfenanteil", 3),), (), ()))
@@ -236,3 +266,23 @@ def test_a_last_year_against_the_trend_is_said(
     indicator = dataclasses.replace(facts.indicators["hilfenanteil"], polarity=polarity)
     one = value(facts, trend=trend, trend_reason=None, change=(low + high) / 2, change_low=low, change_high=high)
     assert ("läuft diesem Trend entgegen" in Cells("", facts).entwicklung(one, indicator)) == against
+
+
+def test_a_release_that_must_not_tell_earlier_figures_is_published_with_its_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One count revised twice: earlier releases leave no safe pattern, so the third stands for itself."""
+    monkeypatch.setenv(CHROMIUM, OFF)
+    assert init.create_project(tmp_path / "Stadt", Quiet()) == 0
+    file = tmp_path / "Stadt/data/raw/beispiel/beispiel.csv"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    place = next(n for n, line in enumerate(lines) if ";Mühlenviertel;31.12.2023;" in line)
+    for number, count in enumerate((330, 340, 345)):
+        cells = lines[place].split(";")
+        cells[3] = str(count)
+        file.write_text("\n".join([*lines[:place], ";".join(cells), *lines[place + 1 :]]) + "\n", encoding="utf-8")
+        night = run_night(tmp_path / "Stadt", NOW + dt.timedelta(days=number))
+        assert night.publication is not None and night.publication.new
+    assert night.protection is not None and night.protection.alone
+    start = (tmp_path / "Stadt/data/releases/current/bericht/index.html").read_text(encoding="utf-8")
+    assert "wird hier nicht verglichen" in start and "vorher" not in start.split('id="neu"')[1]

@@ -12,19 +12,37 @@ from pipelines.report.numbers import with_unit
 from pipelines.report.words import period
 
 
+def benchmark_of(value: Value) -> float | None:
+    """The benchmark to draw beside a figure; none beside a plain number, which depends on the area's size."""
+    return None if value.not_compared_reason in ("plain_number", "same_area") else value.benchmark_value
+
+
 def _points(series: list[Value]) -> list[dict[str, Any]]:
-    return [
-        {
-            "jahr": v.reference_date.year,
-            "wert": v.value,
-            "von": v.ci_low,
-            "bis": v.ci_high,
-            "stadt": None if v.not_compared_reason == "plain_number" else v.benchmark_value,
-            "teil": v.segment or 0,
-            "offen": v.obs_status != "A",
-        }
-        for v in series
-    ]
+    """Rows of a chart; `teil` numbers the stretches that one line may join: none across a break or a missing year."""
+    rows: list[dict[str, Any]] = []
+    stretch = 0
+    for before, value in zip([None, *series], series, strict=False):
+        if before is not None and (_far(before, value) or (before.segment or 0) != (value.segment or 0)):
+            stretch += 1
+        rows.append(
+            {
+                "jahr": value.reference_date.year,
+                "wert": value.value,
+                "von": value.ci_low,
+                "bis": value.ci_high,
+                "stadt": benchmark_of(value),
+                "teil": stretch,
+            }
+        )
+    return rows
+
+
+def _far(before: Value, value: Value) -> bool:
+    return value.reference_date.year - before.reference_date.year > 1
+
+
+FEWEST = 3
+"""Figures from which on a line is drawn: two points make any difference look like a trend."""
 
 
 def trim(series: list[Value], most: int = 15) -> list[Value]:
@@ -38,7 +56,7 @@ def time_series(series: list[Value], indicator: Indicator, name: str, city: str)
     Lines are not drawn across breaks: each part of a series stands by itself. All of these charts have one shape.
     """
     shown = [value for value in series if value.value is not None]
-    if len(shown) < 2:
+    if len(shown) < FEWEST:
         return None
     top = max([v.ci_high or v.value or 0 for v in shown])
     bottom = min([v.ci_low if v.ci_low is not None else v.value or 0 for v in shown])
@@ -46,7 +64,7 @@ def time_series(series: list[Value], indicator: Indicator, name: str, city: str)
     pairs = itertools.pairwise(series)
     cuts = [b.reference_date.year - 0.5 for a, b in pairs if (a.segment or 0) != (b.segment or 0)]
     rows += [{"schnitt": cut} for cut in cuts]
-    if 0 <= bottom < top / 2:
+    if bottom >= 0 and (bottom < top / 2 or indicator.unit == "persons"):
         rows.append({"jahr": series[0].reference_date.year, "boden": 0})
     spec = {"data": {"values": rows}, "layer": [*_LAYERS, _CUT, _FLOOR]}
     label = _sentence(shown, indicator, name, city, broken=bool(cuts))
@@ -115,7 +133,7 @@ def small_multiple(
 ) -> Chart | None:
     """A small line with its band; years and scale are those of all areas, so that the pictures can be compared."""
     shown = [value for value in series if value.value is not None]
-    if len(shown) < 2:
+    if len(shown) < FEWEST:
         return None
     bottom = min(0.0, *[value.value or 0.0 for value in shown])
     layers = json.loads(json.dumps(_LAYERS))
@@ -134,8 +152,4 @@ def _sentence(shown: list[Value], indicator: Indicator, name: str, city: str, br
     text = f"Zeitreihe {indicator.title_de}, {name}: {period(first)} {ends[0]}, {period(last)} {ends[1]}"
     if city and last.benchmark_value is not None and last.benchmark_id != last.area_id:
         text += f"; {city} {period(last)} {with_unit(last.benchmark_value, indicator.unit, indicator.decimals)}"
-    return (
-        text
-        + ("; die Reihe ist unterbrochen, weil sich die Zählweise geändert hat." if broken else ".")
-        + " Alle Werte stehen in der Tabelle."
-    )
+    return text + ("; die Reihe ist unterbrochen, weil sich die Zählweise geändert hat." if broken else ".")

@@ -25,6 +25,7 @@ class Standing:
     pictures: list[tuple[Area, Chart]]
     map: Picture | None
     legend: maps.Legend | None
+    note: str
     missing: list[Area]
 
 
@@ -100,6 +101,7 @@ def _standing(facts: Facts, indicator: Indicator, level: Level) -> Standing:
         _pictures(facts, indicator, known) if 1 < len(known) <= MOST_PICTURES else [],
         maps.map_of(facts, indicator.indicator_id, level.id, newest),
         maps.legend_of(facts, indicator.indicator_id, level.id, newest),
+        maps.KINDS[maps.map_of_level(facts, level.id).kind],
         [area for area in known if area.area_id not in shown],
     )
 

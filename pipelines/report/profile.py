@@ -28,6 +28,16 @@ class Entry:
     older: int
     stale: bool
 
+    @property
+    def has_band(self) -> bool:
+        """Whether the chart shows intervals."""
+        return any(value.ci_low is not None for value in self.table)
+
+    @property
+    def has_city(self) -> bool:
+        """Whether the chart shows the benchmark."""
+        return any(charts.benchmark_of(value) is not None for value in self.table)
+
 
 def pages(facts: Facts) -> Iterator[Page]:
     """A profile per area, and the list of all areas."""
@@ -60,6 +70,8 @@ def context(facts: Facts, area: Area) -> dict[str, Any]:
         "strengths": _standing_out(entries, "better"),
         "weaknesses": _standing_out(entries, "worse"),
         "not_told": _undecided(entries),
+        "compared": any(words.sure(entry.value) or entry.value.comparison == "similar" for entry in entries),
+        "hidden": [entry.indicator.title_de for entry in entries if entry.value.is_suppressed],
         "index": index_of(facts, area),
         "city": facts.city,
         "is_city": area.area_id == facts.city.area_id,

@@ -35,6 +35,12 @@ _CAUSES = {
 }
 
 
+Starts = dict[str, list[str]]
+"""Periods with which a new part of a series begins, with the reasons."""
+Ends = dict[str, tuple[str, list[str]]]
+"""Periods before a break: from when on figures are counted otherwise, with the reasons."""
+
+
 @dataclass
 class Node:
     """A figure that enters another one.
@@ -93,6 +99,7 @@ class Section:
     deliveries: list[str]
     reason: str
     new_segment: list[str] | None
+    ends: tuple[str, list[str]] | None
     benchmark: dict[str, str] | None
     revisions: list[Row]
     cite: tuple[str, str]
@@ -175,10 +182,17 @@ class _Teller:
         """The page of one indicator and area; rows come period by period."""
         area = self.facts.areas[area_id]
         series = self.facts.series(indicator.indicator_id, area_id)
-        starts = {value.period: reasons for value, reasons in self.facts.breaks_in(series)}
+        breaks = self.facts.breaks_in(series)
+        starts = {value.period: reasons for value, reasons in breaks}
+        ends = {
+            value.period: (period_in_words(later.period_type, later.reference_date), reasons)
+            for later, reasons in reversed(breaks)  # of several breaks the next one
+            for value in series
+            if value.reference_date < later.reference_date
+        }
         by_date = {date: list(group) for date, group in itertools.groupby(rows, key=lambda row: row["page_date"])}
         sections = [
-            self._section(indicator, value, by_date.get(value.reference_date, []), starts.get(value.period))
+            self._section(indicator, value, by_date.get(value.reference_date, []), starts, ends)
             for value in reversed(series)
         ]
         used = list(dict.fromkeys(name for section in sections for name in section.deliveries))
@@ -209,7 +223,11 @@ class _Teller:
         seen = {(row["measure_id"], row["category"]) for row in rows}
         sources = {row["delivery_id"].rpartition("-")[0] for row in rows if row["delivery_id"]}
         return [
-            {"since": entry["since"], "of": self.measures.get(entry["measure_id"], ""), "reason": entry["reason_de"]}
+            {
+                "since": day(entry["reference_date"]),
+                "of": self.measures.get(entry["measure_id"], ""),
+                "reason": entry["reason_de"],
+            }
             for entry in self.breaks
             if entry["source_id"] in sources
             and any(entry["measure_id"] == m and entry["category"] in ("alle", c) for m, c in seen)
@@ -217,7 +235,7 @@ class _Teller:
 
     # ------------------------------------------------------------ one figure
 
-    def _section(self, indicator: Indicator, value: Value, rows: list[Row], starts: list[str] | None) -> Section:
+    def _section(self, indicator: Indicator, value: Value, rows: list[Row], starts: Starts, ends: Ends) -> Section:
         when = period_in_words(value.period_type, value.reference_date)
         roots = self._grown(rows)
         address = links.provenance(indicator.indicator_id, value.area_id, value.period)
@@ -231,7 +249,8 @@ class _Teller:
             roots,
             sorted(set().union(*[root.deliveries() for root in roots])),
             "" if value.value is not None else _reason(value),
-            starts,
+            starts.get(value.period),
+            ends.get(value.period),
             self._benchmark(value),
             [self._revision(row) for row in self.revisions.get((value.indicator_id, value.area_id, value.period), [])],
             (f"{release.publisher}: {release.title.de}, {indicator.title_de}, {place}, {when}", address),

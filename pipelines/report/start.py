@@ -29,7 +29,7 @@ class Striking:
 
 def pages(facts: Facts) -> Iterator[Page]:
     """Start, key of signs, accessibility."""
-    yield Page(links.START, "start.html.j2", facts.project.release.title.de, _start(facts), "start")
+    yield Page(links.START, "start.html.j2", "Überblick", _start(facts), "start")
     yield Page(
         links.KEY, "zeichen.html.j2", "Zeichen und Begriffe", {"lists": CODE_LISTS, "stability": words.STABILITY}
     )
@@ -40,6 +40,7 @@ def _start(facts: Facts) -> dict[str, Any]:
     levels = [level for level in facts.levels if len(facts.level_areas(level.id)) > 1 and level.id != facts.city.level]
     return {
         "description": facts.project.release.description.de,
+        "first": facts.stamp.release_id.endswith("-0001"),
         "previous": facts.stamp.previous_id,
         "changes": facts.changes,
         "indicators": facts.indicators,

@@ -104,8 +104,16 @@ class Cells:
         return low + Markup(" bis ") + high
 
     def stadt(self, value: Value, indicator: Indicator) -> Markup:
-        """The benchmark's figure with its unit."""
-        return self.zahl(value, "benchmark_value", indicator, unit=True, link=False, signs=False)
+        """The benchmark's figure with its unit and its own signs."""
+        return self.vergleichswert(value, indicator, unit=True)
+
+    def vergleichswert(self, value: Value, indicator: Indicator, unit: bool = False) -> Markup:
+        """The benchmark's figure with the signs of the benchmark: it may be of another origin than the area's."""
+        shown = self.zahl(value, "benchmark_value", indicator, unit=unit, link=False, signs=False)
+        series = self.facts.series(value.indicator_id, value.benchmark_id or "")
+        known = (value.period, value.period_type)
+        same = next((one for one in series if (one.period, one.period_type) == known), None)
+        return shown + self.signs(same) if same is not None and value.benchmark_value is not None else shown
 
     @staticmethod
     def zeit(value: Value) -> str:
@@ -142,12 +150,12 @@ class Cells:
         """How the area stands to its benchmark, one sentence without a full stop at the end of its facts."""
         own = self.zahl(value, "value", indicator, unit=True, signs=False)
         if value.value is None:
-            return Markup("{}: kein Wert ({}).").format(period(value), why_empty(value).lower())
+            return Markup("Kein Wert ({}).").format(why_empty(value))
         benchmark = self.facts.areas.get(value.benchmark_id) if value.benchmark_id else None
         if benchmark is None or value.benchmark_value is None or value.not_compared_reason == "same_area":
             return Markup("")
         name = "dem Stadtwert" if benchmark.area_id == self.facts.city.area_id else f"dem Wert für {benchmark.name}"
-        theirs = self._of_benchmark(value, indicator)
+        theirs = self.vergleichswert(value, indicator, unit=True)
         where = _direction(value, indicator, name)
         if value.comparison == "not_compared":
             return self._not_compared(value, own, theirs, where)
@@ -160,20 +168,13 @@ class Cells:
             own, where, theirs, rating
         )
 
-    def _of_benchmark(self, value: Value, indicator: Indicator) -> Markup:
-        text = figure(value.benchmark_value, indicator.decimals) + UNITS[indicator.unit]
-        key = f"{value.indicator_id}/{value.area_id}#{value.period}"
-        return Markup('<span class="zahl" data-f="benchmark_value" data-k="{}">{}</span>').format(key, text)
-
     @staticmethod
     def _not_compared(value: Value, own: Markup, theirs: Markup, where: str) -> Markup:
         if value.not_compared_reason == "plain_number":
-            return Markup(
-                "Die Anzahl beträgt {}. Sie hängt von der Größe des Gebiets ab und wird nicht verglichen."
-            ).format(own)
+            return Markup("Die Anzahl hängt von der Größe des Gebiets ab und wird nicht verglichen.")
         reason = label("not_compared_reason", value.not_compared_reason or "no_interval")
         return Markup("liegt mit {} {} von {}. Ob der Unterschied gesichert ist, lässt sich nicht sagen: {}.").format(
-            own, where, theirs, reason[0].lower() + reason[1:] if not reason.startswith("Eine") else reason
+            own, where, theirs, reason
         )
 
     def entwicklung(self, value: Value, indicator: Indicator) -> Markup:
@@ -253,6 +254,23 @@ def strength(value: Value) -> float:
     above = (value.value or 0) > value.benchmark_value
     gap = value.ci_low - value.benchmark_value if above else value.benchmark_value - value.ci_high
     return max(0.0, gap) / (abs(value.benchmark_value) or 1.0)
+
+
+def none_secured(what: str, compared: bool, hidden: list[str]) -> str:
+    """Why a list of differences is empty: there is none, or nobody can tell."""
+    if not compared:
+        return "Nicht entscheidbar: Zu keinem Indikator lässt sich die Sicherheit eines Unterschieds berechnen."
+    more = f" Nicht beurteilt, weil geheim zu halten: {', '.join(hidden)}." if hidden else ""
+    return f"Bei keinem der vergleichbaren Indikatoren ist gesichert, dass das Gebiet {what} liegt.{more}"
+
+
+def uncertainty(indicator: Indicator) -> str:
+    """How the uncertainty of an indicator is told, in plain words."""
+    if indicator.interval_method == "none":
+        return "kein Vertrauensbereich, daher kein Vergleich"
+    method = label("interval_method", indicator.interval_method)
+    compared = label("comparison_method", indicator.comparison_method)
+    return f"Vertrauensbereich zu 95{THIN}% (Verfahren: {method}); verglichen wird: {compared}"
 
 
 def chance_in_words(share: float | None) -> str:
