@@ -57,7 +57,10 @@ def answers(release: Path) -> dict[str, tuple[list[str], str]]:
             [area, anchor],
             f"95 ?%: {low} bis {high}.*über dem Stadtwert von {city} ?%.*der Unterschied ist statistisch gesichert",
         ),
-        "2018": ([area, anchor], "Bruch in der Zeitreihe ab 31.12.2019: Werte davor und danach sind nicht vergleich"),
+        "2018": (
+            [area, anchor, f"#{INDICATOR} td a[href$='#2018-12-31']"],
+            f"31.12.2018 {german(year[1])} ?%.*Bruch in der Zeitreihe ab 31.12.2019: .*nicht vergleichbar",
+        ),
     }
 
 

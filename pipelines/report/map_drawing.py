@@ -95,7 +95,7 @@ def big_map(level_map: LevelMap, cells: Sequence[Cell], label: str, name: str, r
     for cell in placed:
         shape = level_map.shapes[cell.area.area_id]
         key = numbers.get(cell.area.area_id)
-        told = "" if key is None else f' aria-label="{key} {escape(cell.area.name)} {escape(cell.text)}"'
+        told = "" if key is None else _label(key, cell)
         text = _words(cell, shape) if key is None else _number(key, shape, cell.paint)
         address = escape(root + link.format(area_id=cell.area.area_id))
         parts.append(f'<a href="{address}"{told}>{_outline(shape.path, cell.paint, name)}{text}</a>')
@@ -207,7 +207,13 @@ def _number(key: int, shape: Shape, paint: str) -> str:
     """The number of a small area; nothing where it would run into its neighbours'."""
     size = SIZES[-1]
     fits = text_width(str(key), size) <= 2 * (shape.radius or 0) + size / 2
-    return _lines([(str(key), "", False)], size, shape, paint) if fits else ""
+    return _lines([(str(key), 'data-n="areas"', False)], size, shape, paint) if fits else ""
+
+
+def _label(key: int, cell: Cell) -> str:
+    """What the number of a small area stands for, with the key of its figure."""
+    of_figure = cell.attributes.partition(" ")[2]  # the text of the element is the number, not the figure
+    return f' {of_figure} aria-label="{key} {escape(cell.area.name)} {escape(cell.text)}"'.replace("  ", " ", 1)
 
 
 def _forced(cell: Cell) -> tuple[list[str], list[str], int]:

@@ -145,12 +145,12 @@ class Theme:
         paint, value = self.paint(self.state(area, period)), self.by_period[period].get(area.area_id)
         if value is None:
             return Cell(area, paint, "–")
+        key = f'data-f="value" data-k="{value.indicator_id}/{value.area_id}#{value.period}"'
         if value.value is None:
-            return Cell(area, paint, sign("obs_status", value.obs_status) or "–")
+            return Cell(area, paint, sign("obs_status", value.obs_status) or "–", key)
         text = figure(value.value, self.indicator.decimals) + (UNITS[self.indicator.unit] if unit else "")
-        key = f"{value.indicator_id}/{value.area_id}#{value.period}"
         marks = sign("obs_status", value.obs_status) + sign("origin", value.origin)
-        return Cell(area, paint, text, f'data-f="value" data-k="{key}"', marks)
+        return Cell(area, paint, text, key, marks)
 
     def when(self, period: str) -> str:
         """A period as it is spoken of."""

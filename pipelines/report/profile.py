@@ -46,8 +46,17 @@ def pages(facts: Facts) -> Iterator[Page]:
             yield Page(
                 links.area_page(area.area_id), "profil.html.j2", title(facts, area), context(facts, area), "gebiete"
             )
-    groups = [(level, facts.level_areas(level.id)) for level in facts.levels]
-    yield Page(links.AREAS, "gebiete.html.j2", "Gebiete", {"groups": [g for g in groups if g[1]]}, "gebiete")
+    groups = [(level, facts.level_areas(level.id), _without_figures(facts, level.id)) for level in facts.levels]
+    yield Page(links.AREAS, "gebiete.html.j2", "Gebiete", {"groups": groups}, "gebiete")
+
+
+def _without_figures(facts: Facts, level: str) -> list[Area]:
+    """Areas that exist today and of which no indicator tells anything."""
+    return [
+        area
+        for area in facts.areas.values()
+        if area.level == level and area.valid_to is None and not facts.has_figures(area.area_id)
+    ]
 
 
 def title(facts: Facts, area: Area) -> str:
