@@ -18,9 +18,10 @@ import dagster as dg
 import duckdb
 import pytest
 
-from pipelines import lock
 from pipelines.definitions import project_definitions
-from tests.conftest import COMMAND, ROOT, run_night, sozialraum
+from pipelines.nightly import run_nightly
+from tests.conftest import COMMAND, ROOT, Quiet, create_project, run_night, sozialraum
+from tests.test_history import release_locks
 
 NEW_TOPIC = """
 type: pipelines.components.SourceComponent
@@ -75,16 +76,43 @@ def keys(project: Path) -> set[str]:
     return {key.to_user_string() for key in project_definitions(project).resolve_asset_graph().get_all_asset_keys()}
 
 
-def run_job(project: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dg.ExecuteInProcessResult, dg.DagsterInstance]:
+def run_job(
+    project: Path, instance: dg.DagsterInstance, chosen: list[dg.AssetKey] | None = None
+) -> dg.ExecuteInProcessResult:
+    job = project_definitions(project).resolve_job_def("nightly")
+    try:
+        return job.execute_in_process(instance=instance, asset_selection=chosen, raise_on_error=False)
+    finally:
+        release_locks()
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dg.ExecuteInProcessResult, dg.DagsterInstance]:
+    """A project after its first run of the job, what that gave, and where it is recorded."""
+    root = tmp_path_factory.mktemp("erster Lauf") / "Stadt"
+    assert create_project(root, Quiet()) == 0
     instance = dg.DagsterInstance.ephemeral()
-    result = (
-        project_definitions(project)
-        .resolve_job_def("nightly")
-        .execute_in_process(instance=instance, raise_on_error=False)
-    )
-    for held in list(lock._HELD.values()):
-        held.release()
-    return result, instance
+    return root, run_job(root, instance), instance
+
+
+@pytest.fixture
+def after_a_run(first_run: tuple[Path, dg.ExecuteInProcessResult, dg.DagsterInstance], tmp_path: Path) -> Path:
+    """A copy to go on with."""
+    return Path(shutil.copytree(first_run[0], tmp_path / "Büro Süd" / "Muster Stadt", symlinks=True))
+
+
+@pytest.fixture(scope="module")
+def _recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("Befehl") / "Stadt"
+    assert create_project(root, Quiet()) == 0
+    assert sozialraum("nightly", "--project", root).returncode == 0
+    return root
+
+
+@pytest.fixture
+def recorded(_recorded: Path, tmp_path: Path) -> Path:
+    """A copy of a project after its first night by the command, with Dagster's record of it."""
+    return Path(shutil.copytree(_recorded, tmp_path / "Büro Süd" / "Muster Stadt", symlinks=True))
 
 
 def test_graph_reads_from_delivery_to_release(project: Path) -> None:
@@ -98,7 +126,8 @@ def test_graph_reads_from_delivery_to_release(project: Path) -> None:
     assert upstream("indikator/arbeitslosenanteil") == {"kennzahl/arbeitslose", "kennzahl/einwohner_15_64"}
     assert {"mart/indicator_figure", "mart/indicator_series"} <= upstream("mart/indicator_value")
     assert {"mart/observation", "mart/indicator"} <= upstream("mart/indicator_figure")
-    assert upstream("veroeffentlichung") == {"oeffentliche_ausgabe"}
+    assert upstream("bericht") == {"oeffentliche_ausgabe"}
+    assert upstream("veroeffentlichung") == {"oeffentliche_ausgabe", "bericht"}
 
 
 def test_every_asset_is_described_in_german_and_grouped(project: Path) -> None:
@@ -121,8 +150,10 @@ def test_mart_carries_columns_with_meaning_and_lineage(project: Path) -> None:
     assert sources == {("observation", "value")}
 
 
-def test_night_is_one_green_run_with_checks(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result, _ = run_job(project, monkeypatch)
+def test_night_is_one_green_run_with_checks(
+    first_run: tuple[Path, dg.ExecuteInProcessResult, dg.DagsterInstance],
+) -> None:
+    _, result, _ = first_run
     assert result.success
     checks = {(c.asset_key.to_user_string(), c.check_name): c.passed for c in result.get_asset_check_evaluations()}
     assert checks["zaehlwerte/beispiel", "Vertrag"]
@@ -133,20 +164,18 @@ def test_night_is_one_green_run_with_checks(project: Path, monkeypatch: pytest.M
     assert "lieferung/beispiel" in made  # accepted in this night
 
 
-def test_delivery_is_materialised_only_when_accepted(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_job(project, monkeypatch)
-    result, _ = run_job(project, monkeypatch)
+def test_delivery_is_materialised_only_when_accepted(after_a_run: Path) -> None:
+    result = run_job(after_a_run, dg.DagsterInstance.ephemeral())
     made = {e.asset_key.to_user_string() for e in result.get_asset_materialization_events() if e.asset_key}
     assert "eingangsbuch" in made
     assert not made & {"lieferung/beispiel", "zaehlwerte/beispiel", "kennzahl/arbeitslose"}  # nothing of it changed
 
 
-def test_rejected_delivery_publishes_and_turns_the_run_red(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = project / "data/raw/beispiel/beispiel.csv"
-    run_job(project, monkeypatch)
+def test_rejected_delivery_publishes_and_turns_the_run_red(after_a_run: Path) -> None:
+    file = after_a_run / "data/raw/beispiel/beispiel.csv"
     file.write_text(file.read_text(encoding="utf-8").replace("Südhang", "Nordhang"), encoding="utf-8")
-    add_topic(project)
-    result, _ = run_job(project, monkeypatch)
+    add_topic(after_a_run)
+    result = run_job(after_a_run, dg.DagsterInstance.ephemeral())
     assert not result.success
     checks = {(c.asset_key.to_user_string(), c.check_name): c for c in result.get_asset_check_evaluations()}
     assert not checks["zaehlwerte/beispiel", "Vertrag"].passed
@@ -154,14 +183,14 @@ def test_rejected_delivery_publishes_and_turns_the_run_red(project: Path, monkey
     final = checks["veroeffentlichung", "alle_lieferungen_angenommen"]
     assert not final.passed
     assert "veröffentlicht, aber" in str(final.metadata["ergebnis"].value)
-    wide = (project / "data/releases/current/daten/breit_bezirk_de.csv").read_text(encoding="utf-8-sig")
+    wide = (after_a_run / "data/releases/current/daten/breit_bezirk_de.csv").read_text(encoding="utf-8-sig")
     assert "Haushalte mit Wohngeld" in wide  # the good source was published
 
 
-def test_check_metadata_holds_no_values(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_metadata_holds_no_values(project: Path) -> None:
     file = project / "data/raw/beispiel/beispiel.csv"
     file.write_text(file.read_text(encoding="utf-8").replace(";300;", ";70707x;"), encoding="utf-8")
-    result, _ = run_job(project, monkeypatch)
+    result = run_job(project, dg.DagsterInstance.ephemeral())
     for event in result.all_events:
         assert "70707x" not in str(event)
 
@@ -171,7 +200,7 @@ def test_topic_added_and_removed_without_trace(project: Path) -> None:
     add_topic(project)
     added = {"lieferung/wohngeld", "zaehlwerte/wohngeld", "kennzahl/wohngeldhaushalte", "indikator/wohngeld_haushalte"}
     assert keys(project) == before | added
-    assert sozialraum("nightly", "--project", project).returncode == 0
+    assert run_nightly(project, Quiet()) == 0
     assert "wohngeld_haushalte" in sozialraum("catalogue", "--project", project).stdout
     current = project / "data/releases/current"
     assert "wohngeld_haushalte" in (current / "daten/indikatorwerte.csv").read_text(encoding="utf-8")
@@ -182,7 +211,7 @@ def test_topic_added_and_removed_without_trace(project: Path) -> None:
     shutil.rmtree(project / "assets/wohngeld")
     shutil.rmtree(project / "data/raw/wohngeld")
     assert keys(project) == before
-    assert sozialraum("nightly", "--project", project).returncode == 0
+    assert run_nightly(project, Quiet()) == 0
     for path in (project / "data/releases/current/").rglob("*"):
         if path.is_file():
             assert b"wohngeld" not in path.read_bytes(), path
@@ -246,15 +275,12 @@ def ask(port: int, deadline: float) -> dict:
         time.sleep(1)
 
 
-def test_web_page_of_each_project_shows_its_own_runs_and_assets(project: Path, tmp_path: Path) -> None:
+def test_web_page_of_each_project_shows_its_own_runs_and_assets(recorded: Path, tmp_path: Path) -> None:
     other = tmp_path / "andere"
-    shutil.copytree(project, other)
+    shutil.copytree(recorded, other, symlinks=True)
     add_topic(other)
-    assert sozialraum("nightly", "--project", project).returncode == 0
     assert sozialraum("nightly", "--project", other).returncode == 0
-    (other / "data/raw/wohngeld/neu.csv").write_text("Bezirk;31.12.2024\nAltstadt;1\n", encoding="utf-8")
-    assert sozialraum("nightly", "--project", other).returncode == 0
-    ports = {project: free_port(), other: free_port()}
+    ports = {recorded: free_port(), other: free_port()}
     pages = [
         subprocess.Popen(
             [COMMAND, "dev", "--project", folder, "--port", str(port)],
@@ -271,11 +297,11 @@ def test_web_page_of_each_project_shows_its_own_runs_and_assets(project: Path, t
         for page in pages:
             os.killpg(page.pid, signal.SIGKILL)
             page.wait()
-    assert len(answers[project]["runsOrError"]["results"]) == 1
+    assert len(answers[recorded]["runsOrError"]["results"]) == 1
     assert len(answers[other]["runsOrError"]["results"]) == 2
     assets = {f: {"/".join(n["assetKey"]["path"]) for n in a["assetNodes"]} for f, a in answers.items()}
     assert "indikator/wohngeld_haushalte" in assets[other]
-    assert "indikator/wohngeld_haushalte" not in assets[project]
+    assert "indikator/wohngeld_haushalte" not in assets[recorded]
 
 
 def dg_command(project: Path, *arguments: str) -> str:
@@ -292,19 +318,17 @@ def dg_command(project: Path, *arguments: str) -> str:
     return run.stdout + run.stderr
 
 
-def test_dg_lists_the_other_project_without_warnings(project: Path) -> None:
-    sozialraum("nightly", "--project", project)
-    said = dg_command(project, "list", "defs", "--json")
+def test_dg_lists_the_other_project_without_warnings(recorded: Path) -> None:
+    said = dg_command(recorded, "list", "defs", "--json")
     assert "indikator/arbeitslosenanteil" in said
     assert "kinderarmutsanteil" not in said
     assert not re.search(r"[Ww]arning", said)
 
 
-def test_runs_of_the_command_line_are_recorded(project: Path) -> None:
-    assert sozialraum("nightly", "--project", project).returncode == 0
-    assert not list((project / "data/state").rglob("*-wal")), "SQLite's journals are written back"
+def test_runs_of_the_command_line_are_recorded(recorded: Path) -> None:
+    assert not list((recorded / "data/state").rglob("*-wal")), "SQLite's journals are written back"
     with dg.DagsterInstance.from_ref(
-        dg._core.instance.ref.InstanceRef.from_dir(str(project / "data/state"))
+        dg._core.instance.ref.InstanceRef.from_dir(str(recorded / "data/state"))
     ) as instance:
         runs = instance.get_runs()
         assert [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS]
@@ -316,50 +340,38 @@ def test_runs_of_the_command_line_are_recorded(project: Path) -> None:
         assert len(published) == len([event for event in known if event])  # the run's file and the one over all runs
 
 
-def test_run_of_a_killed_process_is_marked_failed(project: Path) -> None:
-    assert sozialraum("nightly", "--project", project).returncode == 0
-    reference = dg._core.instance.ref.InstanceRef.from_dir(str(project / "data/state"))
+def test_run_of_a_killed_process_is_marked_failed(recorded: Path) -> None:
+    reference = dg._core.instance.ref.InstanceRef.from_dir(str(recorded / "data/state"))
     with dg.DagsterInstance.from_ref(reference) as instance:
-        job = project_definitions(project).resolve_job_def("nightly")
+        job = project_definitions(recorded).resolve_job_def("nightly")
         dead = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
-        (project / "data/raw/beispiel/neu.csv").write_bytes(
-            (project / "data/raw/beispiel/beispiel.csv").read_bytes() + b"\n"
+        (recorded / "data/raw/beispiel/neu.csv").write_bytes(
+            (recorded / "data/raw/beispiel/beispiel.csv").read_bytes() + b"\n"
         )
-        assert sozialraum("nightly", "--project", project).returncode == 0
+        assert sozialraum("nightly", "--project", recorded).returncode == 0
         assert instance.get_run_by_id(dead.run_id).status == dg.DagsterRunStatus.FAILURE
 
 
 @pytest.mark.parametrize("step", ["eingang", "aufbau", "schutz", "veroeffentlichen"])
-def test_every_step_can_be_run_alone(project: Path, step: str) -> None:
-    instance = dg.DagsterInstance.ephemeral()
-    definitions = project_definitions(project)
-    first = definitions.resolve_job_def("nightly").execute_in_process(instance=instance)
+def test_every_step_can_be_run_alone(
+    first_run: tuple[Path, dg.ExecuteInProcessResult, dg.DagsterInstance], after_a_run: Path, step: str
+) -> None:
+    _, first, instance = first_run
     assert first.success
-    graph = definitions.resolve_asset_graph()
+    graph = project_definitions(after_a_run).resolve_asset_graph()
     chosen = [k for k in graph.executable_asset_keys if graph.get(k).assets_def.node_def.name == step]
-    result = (
-        project_definitions(project)
-        .resolve_job_def("nightly")
-        .execute_in_process(instance=instance, asset_selection=chosen)
-    )
-    for held in list(lock._HELD.values()):
-        held.release()
-    assert result.success
+    assert chosen
+    assert run_job(after_a_run, instance, chosen).success
 
 
-def test_publishing_alone_does_not_hide_a_file_in_the_inbox(project: Path) -> None:
-    assert sozialraum("nightly", "--project", project).returncode == 0
+def test_publishing_alone_does_not_hide_a_file_in_the_inbox(recorded: Path) -> None:
     new = "Nummer;Bezirk;Stichtag;Arbeitslose;Einwohner 15-64\n" + "".join(
         f"{n};{name};31.12.2024;7;1000\n" for n, name in enumerate(["Altstadt", "Mühlenviertel", "Südhang"], 1)
     )
-    (project / "data/raw/beispiel/neu.csv").write_text(new, encoding="utf-8")
-    job = project_definitions(project).resolve_job_def("nightly")
+    (recorded / "data/raw/beispiel/neu.csv").write_text(new, encoding="utf-8")
     with dg.DagsterInstance.ephemeral() as instance:
-        chosen = [dg.AssetKey("veroeffentlichung")]
-        assert job.execute_in_process(instance=instance, asset_selection=chosen).success
-    for held in list(lock._HELD.values()):
-        held.release()
-    run = sozialraum("nightly", "--project", project)
+        assert run_job(recorded, instance, [dg.AssetKey("veroeffentlichung")]).success
+    run = sozialraum("nightly", "--project", recorded)
     assert "beispiel-0002" in run.stdout
 
 

@@ -307,7 +307,7 @@ def test_smaller_keep_makes_room_on_a_full_disk(tmp_path: Path) -> None:
         left = sorted(p.name for p in paths.releases.iterdir() if RELEASE_ID.fullmatch(p.name))
         assert not set(before[:4]) & set(left), text
         assert {in_force, compared} & set(left), text
-        assert text.index("Alte Veröffentlichung entfernt") < text.index("Schritt 1 von 4")
+        assert text.index("Alte Veröffentlichung entfernt") < text.index("Schritt 1 von 5")
         assert code == 0, text
 
 

@@ -289,12 +289,11 @@ def test_killed_holder_frees_the_lock_and_the_file_stays(tmp_path: Path) -> None
     assert file.stat().st_ino == inode
 
 
-def test_lock_file_is_never_deleted_by_a_night(project: Path) -> None:
-    run_night(project, NOW)
-    file = Paths.of(project).lock_file
+def test_lock_file_is_never_deleted_by_a_night(published: Path) -> None:
+    file = Paths.of(published).lock_file
     inode = file.stat().st_ino
-    put(project, text_of(FIRST | {("1", "31.12.2022"): (121, 2400)}))
-    run_night(project, NOW + DAY)
+    put(published, text_of(FIRST | {("1", "31.12.2022"): (121, 2400)}))
+    run_night(published, NOW + DAY)
     assert file.stat().st_ino == inode
 
 
@@ -424,20 +423,17 @@ def test_readers_meet_no_error_and_never_a_mixture_while_nights_publish(project:
 
 
 @pytest.mark.soak
-def test_two_nights_at_once_take_every_delivery_once(tmp_path: Path) -> None:
+def test_two_nights_at_once_take_every_delivery_once(published: Path) -> None:
     """Started in the same moment: one works, the other leaves or finds nothing new."""
-    root = tmp_path / "Stadt"
-    create_project(root, Quiet())
-    run_night(root)
     rounds = 50 if SOAK else 2
     for number in range(rounds):
-        put(root, text_of(FIRST | {("1", "31.12.2022"): (200 + number, 2400)}))
-        command = [str(COMMAND), "nightly", "--project", str(root)]
+        put(published, text_of(FIRST | {("1", "31.12.2022"): (200 + number, 2400)}))
+        command = [str(COMMAND), "nightly", "--project", str(published)]
         runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in "ab"]
         codes = sorted(run.wait(timeout=300) for run in runs)
         assert codes in ([0, 5], [0, 0]), [run.stdout.read().decode() for run in runs if run.stdout]
-    receipts = [json.loads(p.read_text(encoding="utf-8")) for p in (root / "data/history").rglob("receipt.json")]
+    receipts = [json.loads(p.read_text(encoding="utf-8")) for p in (published / "data/history").rglob("receipt.json")]
     assert sorted(receipt["sequence"] for receipt in receipts) == list(range(1, rounds + 2))
     assert len({receipt["sha256"] for receipt in receipts}) == rounds + 1
-    published = json.loads((root / "data/history/veroeffentlichungen.json").read_text(encoding="utf-8"))
-    assert len(published) == rounds + 1
+    ledger = json.loads((published / "data/history/veroeffentlichungen.json").read_text(encoding="utf-8"))
+    assert len(ledger) == rounds + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -184,13 +185,12 @@ def test_deleted_release_folders_do_not_blind_the_protection(begun: Path) -> Non
     assert {("maennlich", district(2)), ("weiblich", district(3))} <= {k for k in stars if again[k] is None}
 
 
-def test_rebuilt_warehouse_gives_the_same_release(folder: Path) -> None:
-    deliver(folder)
-    run = run_night(folder, NOW)
-    shutil.rmtree(folder / "data/warehouse")
-    again = run_night(folder, NOW + DAY)
-    assert run.publication and again.publication
-    assert again.publication.content_hash == run.publication.content_hash
+def test_rebuilt_warehouse_gives_the_same_release(begun: Path) -> None:
+    first = (begun / "data/releases/current/datapackage.json").read_text(encoding="utf-8")
+    shutil.rmtree(begun / "data/warehouse")
+    again = run_night(begun, NOW + DAY)
+    assert again.publication
+    assert f"sha256:{again.publication.content_hash}" == json.loads(first)["contentHash"]
     assert not again.publication.new
 
 

@@ -28,6 +28,15 @@ def protected(folder: Path) -> Figures:
     return public(folder)
 
 
+@pytest.fixture(scope="module")
+def delivered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The town after the night of its first delivery, to look at only: women of district 2 are 1, men of 3 are 2."""
+    root = town(tmp_path_factory.mktemp("nur ansehen") / "Stadt Süd")
+    deliver(root)
+    run_night(root, NOW)
+    return root
+
+
 def withheld(figures: Figures) -> set[tuple[str, str]]:
     return {key for key, value in figures.items() if value is None}
 
@@ -88,9 +97,8 @@ def folder(tmp_path: Path) -> Path:
 # ---------------------------------------------------------------- P1 and the sums around it
 
 
-def test_no_withheld_count_can_be_shown_to_be_small(folder: Path) -> None:
-    deliver(folder)  # women of district 2: 1, men of district 3: 2
-    figures = protected(folder)
+def test_no_withheld_count_can_be_shown_to_be_small(delivered: Path) -> None:
+    figures = public(delivered)
     assert {("weiblich", district(2)), ("maennlich", district(3))} <= withheld(figures)
     ways = explanations(figures)
     for key in [("weiblich", district(2)), ("maennlich", district(3))]:
@@ -98,11 +106,10 @@ def test_no_withheld_count_can_be_shown_to_be_small(folder: Path) -> None:
         assert min(way[key] for way in ways) < max(way[key] for way in ways), key
 
 
-def test_starring_only_the_small_ones_would_tell_both(folder: Path) -> None:
+def test_starring_only_the_small_ones_would_tell_both(delivered: Path) -> None:
     """Why secondary suppression is needed at all: the same attacker on the same town."""
-    deliver(folder)
-    figures = protected(folder)
-    naive = true_figures(folder) | dict.fromkeys([("weiblich", district(2)), ("maennlich", district(3))])
+    figures = public(delivered)
+    naive = true_figures(delivered) | dict.fromkeys([("weiblich", district(2)), ("maennlich", district(3))])
     assert len(withheld(figures)) == 4
     assert explanations(naive) == [{("weiblich", district(2)): 1, ("maennlich", district(3)): 2}]
 
@@ -115,9 +122,8 @@ def true_figures(folder: Path) -> Figures:
     return {(category, area): value for category, area, value in rows}
 
 
-def test_published_figures_are_the_true_ones_and_the_inside_knows_all(folder: Path) -> None:
-    deliver(folder)
-    figures, inside = protected(folder), true_figures(folder)
+def test_published_figures_are_the_true_ones_and_the_inside_knows_all(delivered: Path) -> None:
+    figures, inside = public(delivered), true_figures(delivered)
     assert None not in inside.values()
     assert {k: v for k, v in inside.items() if k not in withheld(figures)} == {
         k: v for k, v in figures.items() if v is not None
@@ -463,19 +469,17 @@ def test_same_night_twice_gives_the_same_pattern(tmp_path: Path) -> None:
     assert patterns[0] == patterns[1]
 
 
-def test_report_inside_names_the_reason_of_every_withheld_figure(folder: Path) -> None:
-    deliver(folder)
-    figures = protected(folder)
-    text = (Paths.of(folder).internal / "geheimhaltung.csv").read_text(encoding="utf-8-sig")
+def test_report_inside_names_the_reason_of_every_withheld_figure(delivered: Path) -> None:
+    figures = public(delivered)
+    text = (Paths.of(delivered).internal / "geheimhaltung.csv").read_text(encoding="utf-8-sig")
     rows = [line.split(";") for line in text.splitlines()[1:]]
     assert {(row[1], row[2]) for row in rows} == withheld(figures)
     assert {row[5] for row in rows} == {"kleine Anzahl", "zum Schutz einer anderen Zahl"}
 
 
-def test_release_tells_what_was_protected_and_against_whom(folder: Path) -> None:
-    deliver(folder)
-    figures = protected(folder)
-    with duckdb.connect(str(folder / "data/warehouse/sozialraum.duckdb"), read_only=True) as con:
+def test_release_tells_what_was_protected_and_against_whom(delivered: Path) -> None:
+    figures = public(delivered)
+    with duckdb.connect(str(delivered / "data/warehouse/sozialraum.duckdb"), read_only=True) as con:
         rows = con.execute(
             "SELECT area_level, cells, suppressed, weight, bound, attacker FROM meta.release_protection ORDER BY cells"
         ).fetchall()

@@ -23,6 +23,7 @@ import python_calamine
 from pipelines.audit.facts import Leak, Unreadable
 from pipelines.audit.release_files import REPORT
 from pipelines.audit.report_markup import DIGIT, Text, read_page, read_style
+from pipelines.audit.report_scope import Scope, mark_scales, mark_steps, scope_of, unknown_ids
 from pipelines.marts.models import Models
 from pipelines.paths import DATABASE, RELEASE_ID
 from schemas.codes import CODE_LISTS
@@ -39,8 +40,6 @@ _OWN_PLACES = {
 }
 """Columns of `mart.indicator_value` in the unit of the indicator."""
 _TEMPLATES = Path(__file__).parents[1] / "report/templates"
-_PROSE = 100
-"""Whole numbers up to this may stand in sentences: limits, ranks and counts of what the page itself shows."""
 _WORD = re.compile(r"[^ \t\r\n]+")
 _EDGE = "()[]{}»«„“”\"'.,;:!?…·*"
 _NUMBER = re.compile(
@@ -123,26 +122,13 @@ def _unknown(_path: Path, _known: _Known) -> Iterator[str]:
 def _page(path: Path, known: _Known) -> Iterator[str]:
     page = read_page(_text_of(path))
     yield from page.problems
-    known.page = (path.parent.name, path.stem) if path.parent.parent.name == "herkunft" else None
-    _mark_scales(page.texts)
+    known.scope = scope_of(path.as_posix().rpartition(f"/{REPORT}/")[2])
+    mark_scales(page.texts, known.years)
+    mark_steps(page.texts)
     for text in page.texts:
         problem = known.judge(text)
         if problem:
             yield problem
-
-
-def _mark_scales(texts: list[Text]) -> None:
-    """Numbers in a drawing at equal distances, three or more, are those of an axis or a legend."""
-    drawings: dict[int, list[tuple[Text, tuple[int, int]]]] = {}
-    for text in texts:
-        scaled = _scaled(text.text.strip().lstrip("\u2212-")) if text.kind == "bild" and text.figure is None else None
-        if scaled is not None:
-            drawings.setdefault(text.drawing, []).append((text, scaled))
-    for numbers in drawings.values():
-        there = {scaled for _, scaled in numbers}
-        for text, (places, number) in numbers:
-            steps = [other - number for p, other in there if p == places and other != number]
-            text.in_scale = any((places, number + 2 * d) in there or (places, number - d) in there for d in steps)
 
 
 def _style(path: Path, _known: _Known) -> Iterator[str]:
@@ -164,10 +150,12 @@ def _workbook(path: Path, known: _Known) -> Iterator[str]:
         with zipfile.ZipFile(path) as parts:
             strange = [part for part in parts.namelist() if not _PARTS.fullmatch(part)]
             told = html.unescape(re.sub(r"<[^>]*>", "\n", parts.read("docProps/core.xml").decode()))
+            told = re.sub(r"(?<=\d)T\d\d:\d\d:\d\dZ", "", told)  # when it was written
     except (python_calamine.CalamineError, zipfile.BadZipFile, OSError, ValueError, KeyError) as error:
         raise Unreadable(f"{REPORT}/{path.name}: {error}") from error
     if strange:
         yield "die Mappe hat Teile, die nicht vorgesehen sind"
+    known.scope = Scope("druck")
     sections = {name.partition(" ")[0] for name in sheets}
     yield from (problem for line in told.splitlines() if (problem := known.judge(Text(line, "ersatz"))))
     for sheet, rows in sheets.items():
@@ -248,15 +236,15 @@ _PRODUCED = ("/Producer", "/Creator", "/CreationDate", "/ModDate")
 class _Known:
     """The public tables, as far as they explain what stands in pages.
 
-    `page`: indicator and area of the page of provenance that is read; it shows the figures behind these alone.
+    `scope`: what the page that is read is about; figures of others have no business there.
     """
 
     con: duckdb.DuckDBPyConnection
     folder: Path
     models: Models | None
-    page: tuple[str, str] | None = None
+    scope: Scope = field(default_factory=Scope)
     verdicts: dict[tuple[Any, ...], str] = field(default_factory=dict)
-    columns: dict[str, Scaled | set[str]] = field(default_factory=dict)
+    columns: dict[tuple[str, Scope], Scaled | set[str]] = field(default_factory=dict)
 
     # ------------------------------------------------------------ names of files
 
@@ -302,9 +290,15 @@ class _Known:
         """What is wrong with a text, '' if all its numbers are explained."""
         if text.figure is not None:
             return self._judge_figure(text)
-        key = (text.kind, text.columns, text.counted, text.in_scale, text.text, self.page if text.columns else None)
+        if text.kind == "verweis":
+            key: tuple[Any, ...] = (text.kind, text.text)
+        else:
+            scoped = text.columns or text.counted or text.kind == "ersatz"
+            scope = self.scope if scoped else self.scope.printed
+            key = (text.kind, text.columns, text.counted, text.in_scale, text.text, scope)
         if key not in self.verdicts:
-            self.verdicts[key] = self._judge_text(text)
+            judge = self._judge_reference if text.kind == "verweis" else self._judge_text
+            self.verdicts[key] = judge(text)
         return self.verdicts[key]
 
     def _judge_figure(self, text: Text) -> str:
@@ -315,6 +309,8 @@ class _Known:
             return f"{where}: diese Zahl gibt es nicht"
         value = row[column]
         shown = _INVISIBLE.sub("", text.text)
+        if text.kind == "ersatz":  # the number and the name of the area stand before the figure
+            shown = re.sub(r"^\d{1,3} ", "", shown).removeprefix(self._names.get(area, ""))
         if not isinstance(value, int | float):
             return f"{where}: statt eines Zeichens steht hier eine Zahl" if DIGIT.search(shown) else ""
         bare = _UNIT.sub("", shown)
@@ -323,31 +319,72 @@ class _Known:
 
     def _judge_text(self, text: Text) -> str:
         clean = _UNIT.sub("", _INVISIBLE.sub("", text.text))
-        plain = re.sub(r"^\d{1,2}(?:\.\d{1,2})?\.? (?=[^\W\d_])", "", _spaced(clean))  # without the number of a section
-        if plain in self._declared:
+        plain = self._without_section(_spaced(clean)) if self.scope.printed else _spaced(clean)
+        if plain in self._declared or (text.kind == "ersatz" and plain in self._own_attributes):
             return ""
         for word in _WORD.findall(plain):
-            if DIGIT.search(word) and word.strip(_EDGE) not in self._words:
+            if DIGIT.search(word) and word.strip(_EDGE) not in self._words and not self._is_address(word):
                 for token in _NUMBER.findall(word):
                     if not self._explained(token, text, plain):
                         return f"»{_cut(plain, word)}«: diese Zahl steht in keiner öffentlichen Tabelle"
         return ""
 
+    def _is_address(self, word: str) -> bool:
+        """Whether a word is the address of a figure, as it is cited."""
+        found = re.fullmatch(r"herkunft/([^/#]+)/([^/#]+)\.html#([^#]+)", word.strip(_EDGE))
+        return bool(found) and found.groups() in self._figures  # type: ignore[union-attr]
+
+    def _judge_reference(self, text: Text) -> str:
+        """Addresses, ids and classes hold no digits but those of ids, days and years, or of the templates."""
+        value = _INVISIBLE.sub("", text.text)
+        if value in self._own_attributes or value in self._words or not unknown_ids(value, self._is_id):
+            return ""
+        return f"»{_cut(value, value)[:60]}«: in einer Adresse oder einem Namen steht eine Zahl, die keine Kennung ist"
+
+    def _without_section(self, plain: str) -> str:
+        """Without the number of a table or section before its name."""
+        table = re.sub(r"^Tabelle \d{1,2}\.\d{1,2} (?=[ab]\b)", "", plain)
+        found = re.match(r"(\d{1,2}\.\d{1,2}) ", table)
+        titled = found and any(table.startswith(title, found.end()) for title in self._titles)
+        return table[found.end() :] if found and titled else table
+
+    def _is_id(self, text: str) -> bool:
+        known = text in self._words or text in self._own_attributes or text in self._areas
+        return known or text in self._periods or self._is_time(text)
+
     def _explained(self, token: str, text: Text, plain: str) -> bool:
         if self._is_time(token) or token in self._areas or any(self._in_column(token, name) for name in text.columns):
             return True
-        count = int(token) if token.isascii() and token.isdigit() else None
         if text.counted:
-            return count is not None and count <= self._most
-        if text.columns or text.kind == "zelle":
-            return self._in_phrase(token, plain)
+            return token.isascii() and token.isdigit() and int(token) <= self._most_counted()
+        if self._in_phrase(token, plain):
+            return True
         if text.kind == "kopf":
-            return self._in_phrase(token, plain) or plain == "0"  # a sign that the key of signs explains
-        if token in self._tokens or (count is not None and count <= (999 if text.kind == "verweis" else _PROSE)):
-            return True
-        if text.kind == "bild" and (_like_tick(token) or text.in_scale):
-            return True
-        return text.kind != "verweis" and (self.is_public_token(token) or self._in_phrase(token, plain))
+            return plain == "0"  # a sign that the key of signs explains
+        return text.in_scale if text.kind == "bild" else text.kind == "ersatz" and self._in_label(token, plain)
+
+    def _in_label(self, token: str, plain: str) -> bool:
+        """Whether a number of a label is a figure of the indicator and area that the label and the page name."""
+        counted = re.search(rf"(?<![\d.,]){re.escape(token)} Gebiete?\b", plain)
+        if counted and self.scope.room == "karten":
+            return token.isdigit() and int(token) <= len(self._level_areas.get(self.scope.level, ()))
+        titles = [title for title in self._titles if title in plain]
+        indicator = self._titles[max(titles, key=len)] if titles else None
+        scaled = _scaled(token)
+        if indicator is None or scaled is None or self.scope.indicator not in ("", indicator):
+            return False
+        named = {area for area, name in self._names.items() if name in plain and self.scope.area in ("", area)}
+        areas = self._level_areas.get(self.scope.level, named) if self.scope.room == "karten" else named
+        found = (self._by_area.get((indicator, area), set()) for area in {*areas, *self._whole})
+        return scaled[0] == self._places[indicator] and any(scaled[1] in figures for figures in found)
+
+    def _most_counted(self) -> int:
+        """How many there can be of what a page counts: profiles count nothing, maps their areas and periods."""
+        if self.scope.area and not self.scope.provenance:
+            return 0
+        if self.scope.room in ("karten", "vergleich", "indikatoren", "index"):
+            return max(len(self._periods), *map(len, self._level_areas.values()))
+        return self._most
 
     def _in_phrase(self, token: str, plain: str) -> bool:
         """Whether a number stands beside the same word as in some declared text."""
@@ -389,6 +426,21 @@ class _Known:
         return {str(row[0]) for row in self._rows("SELECT area_id FROM mart.area")}
 
     @cached_property
+    def _names(self) -> dict[str, str]:
+        return dict(self._rows("SELECT area_id, name FROM mart.area"))
+
+    @cached_property
+    def _level_areas(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for area, level in self._rows("SELECT area_id, level FROM mart.area"):
+            found.setdefault(level, set()).add(area)
+        return found
+
+    @cached_property
+    def _periods(self) -> set[str]:
+        return {period for _, _, period in self._figures}
+
+    @cached_property
     def _whole(self) -> set[str]:
         return self._areas - {str(row[0]) for row in self._rows("SELECT area_id FROM mart.membership")}
 
@@ -407,12 +459,13 @@ class _Known:
         )
 
     def _in_column(self, token: str, name: str) -> bool:
-        if self.page and name in (_PLACE, _COUNT):
-            found = self._behind.get(self.page, {}).get(name, set())
+        scope = self.scope
+        if scope.provenance and name in (_PLACE, _COUNT):
+            found = self._behind.get((scope.indicator, scope.area), {}).get(name, set())
         else:
-            if name not in self.columns:
-                self.columns[name] = self._column(name)
-            found = self.columns[name]
+            if (name, scope) not in self.columns:
+                self.columns[name, scope] = self._column(name, scope)
+            found = self.columns[name, scope]
         if isinstance(found, set):
             return token in found
         scaled = _scaled(token)
@@ -433,17 +486,39 @@ class _Known:
             for key in values.keys() | places.keys()
         }
 
-    def _column(self, name: str) -> Scaled | set[str]:
-        """What a column of a public table holds: numbers at up to three places, or numbers within texts."""
+    def _column(self, name: str, scope: Scope) -> Scaled | set[str]:
+        """What the rows of a public table that a page is about hold in a column.
+
+        Numbers at their indicator's places, or at up to three; or numbers within texts.
+        """
         parts = name.split(".")
-        if len(parts) != 3 or not re.fullmatch(r"[\w.]+", name):
-            return set()
-        schema, table, column = parts
-        rows = self._rows(f'SELECT DISTINCT "{column}" FROM "{schema}"."{table}" WHERE "{column}" IS NOT NULL')
+        rows = self._rows_about(*parts, scope) if len(parts) == 3 and re.fullmatch(r"[\w.]+", name) else []
         values = [row[0] for row in rows]
-        if values and all(isinstance(value, int | float) for value in values):
-            return _all_places([float(value) for value in values])
-        return {token for value in values for token in _NUMBER.findall(str(value))}
+        if not values or not all(isinstance(value, int | float) for value in values):
+            return {token for value in values for token in _NUMBER.findall(str(value))}
+        if scope.indicator and parts[2] in _OWN_PLACES | {"value_before", "value_now"}:
+            places = self._places.get(scope.indicator, 0)
+            return {places: {one for value in values for one in _rounded(value, places)}}
+        return _all_places([float(value) for value in values])
+
+    def _rows_about(self, schema: str, table: str, column: str, scope: Scope) -> list[tuple[Any, ...]]:
+        query = "SELECT column_name FROM duckdb_columns() WHERE schema_name = ? AND table_name = ?"
+        there = {row[0] for row in self.con.execute(query, [schema, table]).fetchall()}
+        keys = [(scope.indicator, ("indicator_id", "indikator")), (scope.area, ("area_id", "gebiet"))]
+        bound = []
+        for wanted, names in keys:
+            key = next((name for name in names if name in there), None)
+            if wanted and key:
+                bound.append((key, wanted))
+            elif wanted and not scope.provenance:  # nothing of a table that does not speak of what the page is about
+                return []
+        if column not in there:
+            return []
+        where = " AND ".join([f'"{column}" IS NOT NULL', *(f'"{key}" = ?' for key, _ in bound)])
+        found = self.con.execute(
+            f'SELECT DISTINCT "{column}" FROM "{schema}"."{table}" WHERE {where}', [value for _, value in bound]
+        )
+        return found.fetchall()
 
     @cached_property
     def _figures(self) -> dict[tuple[str, str, str], dict[str, Any]]:
@@ -503,6 +578,8 @@ class _Known:
         project = self.models.project
         yield from _strings(project.release.model_dump())
         yield from _strings(project.areas.model_dump())
+        for measure in project.measures.values():
+            yield from _strings(measure.model_dump(include={"title", "description"}))
         public = {"title", "description", "publisher", "licence", "address", "owner"} | {
             "due",
             "breaks",
@@ -523,6 +600,14 @@ class _Known:
             for f in _TEMPLATES.glob("*.j2")
         ]
         return [html.unescape(line) for text in texts for line in text.splitlines() if DIGIT.search(line)]
+
+    @cached_property
+    def _own_attributes(self) -> set[str]:
+        """Attributes as the templates have them, and the classes of their style sheets."""
+        texts = [file.read_text("utf-8") for file in _TEMPLATES.glob("*.j2")]
+        styles = [file.read_text("utf-8") for file in _TEMPLATES.glob("*.css")]
+        found = {html.unescape(value) for text in texts for value in re.findall(r'="([^"{<>]*\d[^"{<>]*)"', text)}
+        return found | {name for style in styles for name in re.findall(r"\.([A-Za-z][\w-]*\d[\w-]*)", style)}
 
     @cached_property
     def _split(self) -> list[list[str]]:
@@ -644,12 +729,3 @@ def _shows(text: str, value: float, places: int | None) -> bool:
     before = text[: text.index(tokens[0])].strip()[-1:]
     wrong_sign = (before in "-\u2212" and before != "" and value > 0) or (before == "+" and value < 0)
     return scaled[1] in _rounded(value, scaled[0]) and not wrong_sign
-
-
-def _like_tick(token: str) -> bool:
-    """A round number, as they stand at axes: two digits of weight, or three of a number with two zeros."""
-    scaled = _scaled(token)
-    if scaled is None:
-        return False
-    digits = str(scaled[1]).rstrip("0") or "0"
-    return len(digits) <= 2 or (len(digits) == 3 and (digits[-1] in "24568" or scaled[1] % 100 == 0))

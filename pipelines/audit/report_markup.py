@@ -19,6 +19,8 @@ _PIECE = re.compile(
 _DOCTYPE = re.compile(r"\s*<!doctype html>", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r'([A-Za-z_][\w:.-]*)(?:="([^"]*)")?')
 _KEY = re.compile(r"(?:^|/)herkunft/([^/#]+)/([^/#]+)\.html#([^#]+)$")
+_ONLY_KEY = re.compile(r"(?:\.\./)*herkunft/[^/#]+/[^/#]+\.html#[^#]+")
+_OWN_KEY = re.compile(r"([^/#]+)/([^/#]+)#([^#]+)")
 _SVG = "http://www.w3.org/2000/svg"
 _EXTERNAL = re.compile(r"^\s*(?:[A-Za-z][A-Za-z0-9+.-]*:|//)")
 DIGIT = re.compile(r"[\d¹²³⁰-⁹₀-₉¼-¾⅐-↋]")
@@ -73,7 +75,10 @@ INLINE = _names("a abbr b code em i mark q small span strong sub sup time tspan 
 
 
 class Tag(NamedTuple):
-    """What matters of a tag: `figure` is (column, indicator, area, period) of an element with `data-f`."""
+    """What matters of a tag: `figure` is (column, indicator, area, period) of an element with `data-f`.
+
+    `told`: the same of an element without, whose `aria-label` tells the figure that its `data-k` names.
+    """
 
     name: str
     closing: bool
@@ -84,6 +89,7 @@ class Tag(NamedTuple):
     texts: tuple[str, ...]
     references: tuple[str, ...]
     problems: tuple[str, ...]
+    told: tuple[str, str, str, str] | None = None
 
 
 @dataclass
@@ -98,7 +104,7 @@ class Text:
         columns: columns of public tables that it claims to come from.
         counted: it claims to be a count of things in the report.
         drawing: which drawing of the page it stands in, from 1.
-        in_scale: it is one of several numbers of a drawing at equal distances.
+        in_scale: it is one of the numbers of a drawing that make a scale.
     """
 
     text: str
@@ -165,7 +171,7 @@ class _Walk:
         if not tag.references:  # others are as many as there are figures
             _TAGS[key] = tag
         self.page.problems += tag.problems
-        self.page.texts += [Text(text, "ersatz") for text in tag.texts]
+        self.page.texts += [Text(text, "ersatz", tag.told) for text in tag.texts]
         self.page.texts += [Text(text, "verweis") for text in tag.references]
         if name not in INLINE:
             self.last = ""
@@ -230,25 +236,41 @@ def _tag(name: str, attributes: str, empty: str) -> Tag:
         problems.append("leitet weiter")
     texts = tuple(pairs[key] for key in pairs if key in READ_OUT and DIGIT.search(pairs[key]))
     others = {key: unquote(value) for key, value in pairs.items() if key in REFERENCES - {"data-t"}}
+    figure = _figure(pairs, problems)
+    if figure:  # the key of a figure is compared with the tables when the figure is
+        others = {key: value for key, value in others.items() if not _is_key(key, value)}
     references = tuple(value for value in others.values() if DIGIT.search(value))
     return Tag(
         name,
         False,
         bool(empty) or name in VOID,
-        _figure(pairs, problems),
+        figure,
         tuple(pairs.get("data-t", "").split()),
         "data-n" in pairs,
         texts,
         references,
         tuple(problems),
+        _told(pairs),
     )
+
+
+def _is_key(name: str, value: str) -> bool:
+    if name == "data-k":
+        return _OWN_KEY.fullmatch(value) is not None
+    return name == "href" and _ONLY_KEY.fullmatch(value) is not None
+
+
+def _told(pairs: dict[str, str]) -> tuple[str, str, str, str] | None:
+    """Which figure a label tells."""
+    key = _OWN_KEY.fullmatch(pairs.get("data-k", ""))
+    return ("value", key[1], key[2], key[3]) if key and "aria-label" in pairs and "data-f" not in pairs else None
 
 
 def _figure(pairs: dict[str, str], problems: list[str]) -> tuple[str, str, str, str] | None:
     """Which figure an element claims to show, by its own key or by what it links to."""
     if "data-f" not in pairs:
         return None
-    own = re.fullmatch(r"([^/#]+)/([^/#]+)#([^#]+)", pairs.get("data-k", ""))
+    own = _OWN_KEY.fullmatch(pairs.get("data-k", ""))
     found = own or _KEY.search(unquote(pairs.get("href", "")))
     if found is None:
         problems.append("data-f ohne Verweis auf die Herkunft der Zahl")

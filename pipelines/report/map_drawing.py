@@ -213,7 +213,7 @@ def _number(key: int, shape: Shape, paint: str) -> str:
 def _label(key: int, cell: Cell) -> str:
     """What the number of a small area stands for, with the key of its figure."""
     of_figure = cell.attributes.partition(" ")[2]  # the text of the element is the number, not the figure
-    return f' {of_figure} aria-label="{key} {escape(cell.area.name)} {escape(cell.text)}"'.replace("  ", " ", 1)
+    return f' {of_figure} aria-label="{key} {escape(cell.area.name)} {escape(cell.text)}"'
 
 
 def _forced(cell: Cell) -> tuple[list[str], list[str], int]:
