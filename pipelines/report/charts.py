@@ -89,7 +89,8 @@ _WERT = {
     "axis": {
         "title": None,
         "tickCount": 4,
-        "labelExpr": "format(datum.value, datum.value % 1 === 0 ? ',.0f' : ',.1f')",
+        "labelExpr": "format(datum.value, datum.value % 1 === 0 ? ',.0f' : "
+        "abs(datum.value * 10 - round(datum.value * 10)) < 0.001 ? ',.1f' : ',.2f')",
     },
     "scale": {"zero": False},
 }

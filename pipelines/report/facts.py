@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections import defaultdict
-from collections.abc import ItemsView, Iterable
+from collections.abc import ItemsView
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -344,9 +344,3 @@ _BREAKS = """
 def _read(con: duckdb.DuckDBPyConnection, table: str, kind: type[Row], order: str) -> list[Row]:
     names = ", ".join(f'"{column.name}"' for column in fields(kind))
     return [kind(*row) for row in con.execute(f"SELECT {names} FROM mart.{table} ORDER BY {order}").fetchall()]
-
-
-def newest_period(values: Iterable[Value]) -> str | None:
-    """The newest period among some values."""
-    newest = max(values, key=lambda value: value.reference_date, default=None)
-    return newest.period if newest else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -12,10 +11,7 @@ from pipelines.report.facts import Area, Chapter, Facts, Indicator, Value
 from pipelines.report.numbers import THIN, UNITS, figure, period_in_words
 from schemas.codes import label, sign
 
-GOOD, BAD = ("better",), ("worse",)
 COUNTS = {"numerator", "denominator", "rank", "ranked_n"}
-WEAK = ("secondary", "inferred", "constructed")
-"""Origins that are marked at every figure."""
 
 
 def period(value: Value) -> str:
@@ -307,11 +303,3 @@ def joined(parts: list[Any]) -> Markup:
     if len(texts) < 2:
         return Markup("").join(texts)
     return Markup(", ").join(texts[:-1]) + Markup(" und ") + texts[-1]
-
-
-def year_of(date: dt.date) -> int:
-    """The year a period ends in."""
-    return date.year
-
-
-__all__ = ["THIN", "Cells", "joined", "trend"]
