@@ -35,16 +35,28 @@ class Unsafe(Exception):
     def __init__(self, audit: Audit, report: str) -> None:
         """Name the first findings and where all stand."""
         self.audit = audit
-        found = [f"{leak.where}: {_LEAKS.get(leak.kind, leak.kind)}" for leak in audit.leaks]
+        found = _lines(audit.leaks)
         more = f"\n  … und {len(found) - SHOWN} weitere" if len(found) > SHOWN else ""
         super().__init__(
-            f"Nichts veröffentlicht: der Angriff auf die fertigen Dateien hatte {len(found)}-mal Erfolg.\n  "
+            f"Nichts veröffentlicht: der Angriff auf die fertigen Dateien hatte {len(audit.leaks)}-mal Erfolg.\n  "
             + "\n  ".join(found[:SHOWN])
             + more
             + f"\n  (alle, mit dem, was sich errechnen lässt: {report})"
         )
 
 
+def _lines(leaks: list[Leak]) -> list[str]:
+    """A line per finding: those of pages first, checksums last and in one, since they follow from the others."""
+    told = [leak for leak in leaks if leak.kind != "pruefsumme"]
+    told.sort(key=lambda leak: not leak.where.startswith(_PAGES))
+    found = [f"{leak.where}: {_LEAKS.get(leak.kind, leak.kind)}" for leak in told]
+    sums = [leak.where for leak in leaks if leak.kind == "pruefsumme"]
+    if len(sums) > 1:
+        found.append(f"{len(sums)} Prüfsummen, die erste: {sums[0]}: {_LEAKS['pruefsumme']}")
+    return found + [f"{where}: {_LEAKS['pruefsumme']}" for where in sums if len(sums) == 1]
+
+
+_PAGES = "bericht/"
 _LEAKS = {
     "errechenbar": "lässt sich errechnen oder als klein erkennen",
     "kleine_zahl": "ist eine kleine Zahl und stünde offen da",

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.audit.facts import Leak
-from pipelines.audit.release import audit_release
+from pipelines.audit.release import Audit, audit_release
 from pipelines.audit.release_report import check_report
+from pipelines.clearance import Unsafe
 from pipelines.marts.models import Models
 from pipelines.project import load_project
 from tests.test_report_provenance import later_night, town_with_report
@@ -150,10 +151,8 @@ ALLOWED = {
     "figure": figure("hilfen_anzahl", 5, "55"),
     "figure with its unit": figure("hilfen_je_1000", 1, "5,0\u202fje\u202f1\u202f000"),  # 12 of 2,400
     "withheld": figure("hilfen_anzahl", 2, '<abbr title="geheim zu halten">g</abbr>'),
-    "column": '<span data-t="mart.observation.value">5\u202f000</span>',
     "name of an area": "<table><tr><td>Bezirk 5</td></tr></table>",
     "period": "<table><tr><td>31.12.2022</td><td>2022</td><td>2022-12-31</td></tr></table>",
-    "count": "<table><tr><td><span data-n>39</span></td></tr></table>",
     "axis": '<svg viewBox="0 0 9 9"><text>1\u202f031</text><text>1\u202f032</text><text>1\u202f033</text></svg>',
     "released": "<p>Veröffentlichung {}</p>",
 }
@@ -162,6 +161,87 @@ ALLOWED = {
 @pytest.mark.parametrize("markup", ALLOWED.values(), ids=ALLOWED)
 def test_what_the_tables_say_may_stand(release: Path, project: Path, models: Models, markup: str) -> None:
     add(release, markup.format((project / "data/releases/current").resolve().name))
+    assert found(release, models) == []
+
+
+CHART = '<svg viewBox="0 0 9 9"><text>0</text><text>5</text><text>10</text><text>15</text>{}</svg>'
+MAP = "karten/hilfenanteil-bezirk.html"
+WITHHELD_VALUES = {
+    "count in a sentence": (PAGE, "<p>Es sind 2 Personen.</p>"),
+    "count that begins a paragraph": (PAGE, "<p>2 Personen</p>"),
+    "count alone": (PAGE, "<p>2</p>"),
+    "rate in a sentence, public elsewhere": (PAGE, "<p>Der Anteil ist 1,1\u202f%.</p>"),
+    "count in a label": (PAGE, '<p aria-label="2 Personen">x</p>'),
+    "count in a title": (PAGE, '<abbr title="2">x</abbr>'),
+    "rate of another area in a description": (
+        PAGE,
+        '<svg role="img" aria-label="Zeitreihe Hilfen, Anteil, Bezirk 2: 31.12.2022 1,1\u202f%."></svg>',
+    ),
+    "public count of another area as a column": (PAGE, '<span data-t="mart.observation.value">55</span>'),
+    "value of another area as a column": (PAGE, '<span data-t="mart.indicator_value.value">55</span>'),
+    "value of another indicator as a column": (MAP, '<span data-t="mart.indicator_value.value">55</span>'),
+    "count as a count of things": (PAGE, "<span data-n>2</span>"),
+    "lone number in a drawing": (PAGE, '<svg viewBox="0 0 9 9"><text>12</text></svg>'),
+    "number that is no tick": (PAGE, CHART.format("<text>12</text>")),
+    "odd number that is no tick": (PAGE, CHART.format("<text>94,9</text>")),
+    "name of an anchor": (PAGE, '<p id="a2">x</p>'),
+    "class": (PAGE, '<p class="v-2">x</p>'),
+    "question of an address": (PAGE, '<a href="../index.html?n=2">x</a>'),
+}
+
+
+@pytest.mark.parametrize(("name", "markup"), WITHHELD_VALUES.values(), ids=WITHHELD_VALUES)
+def test_withheld_value_outside_of_tables(release: Path, project: Path, models: Models, name: str, markup: str) -> None:
+    target = release / "bericht" / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(project / "data/releases/current/bericht" / name, target)
+    assert found(release, models) == []
+    add(release, markup, name)
+    assert found(release, models)
+
+
+def test_number_in_the_place_of_a_sign_on_a_map(release: Path, project: Path, models: Models) -> None:
+    target = release / "bericht" / MAP
+    target.parent.mkdir(parents=True)
+    text = (project / "data/releases/current/bericht" / MAP).read_text(encoding="utf-8")
+    signs = list(re.finditer(r"(<t(?:ext|span)[^<>]*>)g(?=</t)", text))
+    assert signs, "the map shows no withheld share"
+    for sign in (signs[0], signs[-1]):  # the big map, and an earlier small one if there is one
+        target.write_text(text[: sign.end(1)] + "2" + text[sign.end() :], encoding="utf-8")
+        assert found(release, models)
+
+
+@pytest.mark.parametrize("shown", ["3 Bezirk 2 2", "3 Bezirk 2 0,1\u202f%"])
+def test_label_of_a_small_area_tells_its_own_figure(release: Path, models: Models, shown: str) -> None:
+    label = f'<a href="#inhalt" data-k="hilfenanteil/{CITY}-BZ-2#2022-12-31" aria-label="{{}}">x</a>'
+    before = (release / "bericht" / PAGE).read_bytes()
+    add(release, label.format("3 Bezirk 2 g"))
+    assert found(release, models) == []
+    (release / "bericht" / PAGE).write_bytes(before)
+    add(release, label.format(shown))
+    assert found(release, models)
+
+
+def test_the_message_says_first_where_the_pages_leak() -> None:
+    sums = [Leak("pruefsumme", f"pruefsummen.sha256: {n}", "x") for n in range(30)]
+    page = Leak("nicht_ableitbar", "bericht/gebiete/x.html: »#«", "x")
+    audit = Audit([*sums, Leak("errechenbar", "Tabelle", "x"), page], 0, 0, 0, {})
+    lines = str(Unsafe(audit, "geheimhaltungspruefung.csv")).splitlines()
+    assert "32-mal" in lines[0]
+    assert [line.split(":")[0].strip() for line in lines[1:4]] == [
+        "bericht/gebiete/x.html",
+        "Tabelle",
+        "30 Prüfsummen, die erste",
+    ]
+
+
+@pytest.mark.parametrize(
+    "markup", ['<span data-t="mart.observation.value">5\u202f000</span>', "<span data-n>39</span>"]
+)
+def test_what_pages_about_everything_may_show(release: Path, project: Path, models: Models, markup: str) -> None:
+    name = "datenqualitaet.html"
+    shutil.copyfile(project / "data/releases/current/bericht" / name, release / "bericht" / name)
+    add(release, markup, name)
     assert found(release, models) == []
 
 
@@ -275,13 +355,12 @@ def pdf(text: str) -> bytes:
 
 @pytest.mark.parametrize(("text", "safe"), [("55 von 5000, Seite 1", True), (f"55 von {SECRET}", False)])
 def test_what_is_printed_stands_in_the_printed_page(release: Path, models: Models, text: str, safe: bool) -> None:
-    area = f"{CITY}-BE-1"
-    page = release / f"bericht/druck/sozialraumbericht-{area}.html"
+    page = release / "bericht/druck/sozialraumdaten-2022.html"
     page.parent.mkdir()
     figure = f'<span data-f="value" data-k="hilfen_anzahl/{CITY}-BZ-5#2022-12-31">55</span>'
     column = '<span data-t="mart.observation.value">5000</span>'
     page.write_text(f"<!doctype html><html><body><p>{figure} von {column}</p></body></html>", encoding="utf-8")
-    (release / f"bericht/sozialraumbericht-{area}.pdf").write_bytes(pdf(text))
+    (release / "bericht/sozialraumdaten-2022.pdf").write_bytes(pdf(text))
     assert (found(release, models) == []) is safe
 
 

@@ -126,6 +126,7 @@ def test_figures_read_back_as_the_rounded_number(number: float, decimals: int) -
 def value(facts: Facts, **more: object) -> Value:
     known = next(v for v in facts.series("hilfenanteil", district(1)) if v.value is not None)
     base = {
+        "period": "1999-12-31", "reference_date": dt.date(1999, 12, 31),  # the city has no row then: ours is told
         "value": 58.4, "ci_low": 57.0, "ci_high": 59.8, "benchmark_id": facts.city.area_id, "benchmark_value": 26.8,
         "not_compared_reason": None, "origin": "published", "obs_status": "A", "is_suppressed": False,
     }  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import html
 import itertools
+import json
 import re
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,7 @@ import duckdb
 import python_calamine
 
 from pipelines.audit.facts import Leak, Unreadable
-from pipelines.audit.release_files import REPORT
+from pipelines.audit.release_files import PACKAGE, REPORT
 from pipelines.audit.report_markup import DIGIT, Text, read_page, read_style
 from pipelines.audit.report_scope import Scope, mark_scales, mark_steps, scope_of, unknown_ids
 from pipelines.marts.models import Models
@@ -39,6 +40,11 @@ _OWN_PLACES = {
     *("ci_low_998", "ci_high_998"),
 }
 """Columns of `mart.indicator_value` in the unit of the indicator."""
+_ABOUT = {
+    "gebiete": ("mart.social_index",),
+    **dict.fromkeys(("karten", "indikatoren", "vergleich"), ("mart.indicator_value",)),
+}
+"""Tables from which pages of a folder show other numbers than figures with a key; other folders: any."""
 _TEMPLATES = Path(__file__).parents[1] / "report/templates"
 _WORD = re.compile(r"[^ \t\r\n]+")
 _EDGE = "()[]{}»«„“”\"'.,;:!?…·*"
@@ -320,7 +326,7 @@ class _Known:
     def _judge_text(self, text: Text) -> str:
         clean = _UNIT.sub("", _INVISIBLE.sub("", text.text))
         plain = self._without_section(_spaced(clean)) if self.scope.printed else _spaced(clean)
-        if plain in self._declared or (text.kind == "ersatz" and plain in self._own_attributes):
+        if plain in self._declared or (text.kind == "ersatz" and plain in self._own_names):
             return ""
         for word in _WORD.findall(plain):
             if DIGIT.search(word) and word.strip(_EDGE) not in self._words and not self._is_address(word):
@@ -332,7 +338,7 @@ class _Known:
     def _is_address(self, word: str) -> bool:
         """Whether a word is the address of a figure, as it is cited."""
         found = re.fullmatch(r"herkunft/([^/#]+)/([^/#]+)\.html#([^#]+)", word.strip(_EDGE))
-        return bool(found) and found.groups() in self._figures  # type: ignore[union-attr]
+        return found is not None and (found[1], found[2], found[3]) in self._figures
 
     def _judge_reference(self, text: Text) -> str:
         """Addresses, ids and classes hold no digits but those of ids, days and years, or of the templates."""
@@ -349,7 +355,7 @@ class _Known:
         return table[found.end() :] if found and titled else table
 
     def _is_id(self, text: str) -> bool:
-        known = text in self._words or text in self._own_attributes or text in self._areas
+        known = text in self._words or text in self._own_names or text in self._areas
         return known or text in self._periods or self._is_time(text)
 
     def _explained(self, token: str, text: Text, plain: str) -> bool:
@@ -373,10 +379,15 @@ class _Known:
         scaled = _scaled(token)
         if indicator is None or scaled is None or self.scope.indicator not in ("", indicator):
             return False
-        named = {area for area, name in self._names.items() if name in plain and self.scope.area in ("", area)}
-        areas = self._level_areas.get(self.scope.level, named) if self.scope.room == "karten" else named
-        found = (self._by_area.get((indicator, area), set()) for area in {*areas, *self._whole})
-        return scaled[0] == self._places[indicator] and any(scaled[1] in figures for figures in found)
+        if scaled[0] != self._places[indicator]:
+            return False
+        if self.scope.room == "karten":  # the bounds of classes, which are values of some year
+            areas = self._level_areas.get(self.scope.level, set())
+            return any(scaled[1] in self._by_area.get((indicator, area), ()) for area in areas)
+        years = re.findall(r"\b(?:19|20)\d\d\b", plain[: plain.index(token)])
+        areas = {area for area, name in self._names.items() if name in plain and self.scope.area in ("", area)}
+        areas |= {area for area in self._whole if self._names[area] in plain}
+        return bool(years) and any(scaled[1] in self._of_year.get((indicator, area, years[-1]), ()) for area in areas)
 
     def _most_counted(self) -> int:
         """How many there can be of what a page counts: profiles count nothing, maps their areas and periods."""
@@ -419,6 +430,16 @@ class _Known:
             there.update(
                 *[_rounded(row[c], self._places[indicator]) for c in _OWN_PLACES & set(row) if row[c] is not None]
             )
+        return found
+
+    @cached_property
+    def _of_year(self) -> dict[tuple[str, str, str], set[int]]:
+        """Values and those of their benchmark by indicator, area and the year their period begins with."""
+        found: dict[tuple[str, str, str], set[int]] = {}
+        for (indicator, area, period), row in self._figures.items():
+            shown = [row[column] for column in ("value", "benchmark_value") if row.get(column) is not None]
+            there = found.setdefault((indicator, area, period[:4]), set())
+            there.update(*[_rounded(value, self._places[indicator]) for value in shown])
         return found
 
     @cached_property
@@ -491,20 +512,27 @@ class _Known:
 
         Numbers at their indicator's places, or at up to three; or numbers within texts.
         """
-        parts = name.split(".")
-        rows = self._rows_about(*parts, scope) if len(parts) == 3 and re.fullmatch(r"[\w.]+", name) else []
+        table, _, column = name.rpartition(".")
+        rows = self._rows_about(table, column, scope) if re.fullmatch(r"\w+\.\w+\.\w+", name) else []
         values = [row[0] for row in rows]
         if not values or not all(isinstance(value, int | float) for value in values):
             return {token for value in values for token in _NUMBER.findall(str(value))}
-        if scope.indicator and parts[2] in _OWN_PLACES | {"value_before", "value_now"}:
+        if scope.indicator and column in _OWN_PLACES | {"value_before", "value_now"}:
             places = self._places.get(scope.indicator, 0)
             return {places: {one for value in values for one in _rounded(value, places)}}
         return _all_places([float(value) for value in values])
 
-    def _rows_about(self, schema: str, table: str, column: str, scope: Scope) -> list[tuple[Any, ...]]:
+    def _rows_about(self, table: str, column: str, scope: Scope) -> list[tuple[Any, ...]]:
+        room = "gebiete" if scope.printed and scope.area else scope.room
+        if table not in _ABOUT.get(room, (table,)):
+            return []
         query = "SELECT column_name FROM duckdb_columns() WHERE schema_name = ? AND table_name = ?"
-        there = {row[0] for row in self.con.execute(query, [schema, table]).fetchall()}
-        keys = [(scope.indicator, ("indicator_id", "indikator")), (scope.area, ("area_id", "gebiet"))]
+        there = {row[0] for row in self.con.execute(query, table.split(".")).fetchall()}
+        keys = [
+            (scope.indicator, ("indicator_id", "indikator")),
+            (scope.area, ("area_id", "gebiet")),
+            (scope.level, ("area_level",)),
+        ]
         bound = []
         for wanted, names in keys:
             key = next((name for name in names if name in there), None)
@@ -516,7 +544,7 @@ class _Known:
             return []
         where = " AND ".join([f'"{column}" IS NOT NULL', *(f'"{key}" = ?' for key, _ in bound)])
         found = self.con.execute(
-            f'SELECT DISTINCT "{column}" FROM "{schema}"."{table}" WHERE {where}', [value for _, value in bound]
+            f'SELECT DISTINCT "{column}" FROM {table} WHERE {where}', [value for _, value in bound]
         )
         return found.fetchall()
 
@@ -569,7 +597,16 @@ class _Known:
         ]
         texts += [text for codes in CODE_LISTS.values() for c in codes for text in (c.label_de, c.label_en)]
         texts += [(self.folder / name).read_text("utf-8-sig") for name in _TEXTS if (self.folder / name).is_file()]
-        return texts + list(self._of_project())
+        return [*texts, *self._licences(), *self._of_project()]
+
+    def _licences(self) -> Iterator[str]:
+        """Name and address of the licence, which every page names."""
+        package = self.folder / PACKAGE
+        if package.is_file():
+            try:
+                yield from _strings(json.loads(package.read_text("utf-8")).get("licenses", []))
+            except (ValueError, AttributeError) as error:
+                raise Unreadable(f"{PACKAGE}: {error}") from error
 
     def _of_project(self) -> Iterable[str]:
         """Public fields of the declarations."""
@@ -608,6 +645,10 @@ class _Known:
         styles = [file.read_text("utf-8") for file in _TEMPLATES.glob("*.css")]
         found = {html.unescape(value) for text in texts for value in re.findall(r'="([^"{<>]*\d[^"{<>]*)"', text)}
         return found | {name for style in styles for name in re.findall(r"\.([A-Za-z][\w-]*\d[\w-]*)", style)}
+
+    @cached_property
+    def _own_names(self) -> set[str]:
+        return {text for text in self._own_attributes if re.search(r"[^\W\d_]", text)}
 
     @cached_property
     def _split(self) -> list[list[str]]:

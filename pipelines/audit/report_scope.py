@@ -12,7 +12,7 @@ from pipelines.audit.report_markup import DIGIT, Text
 
 _TICK = re.compile(r"([-\u2212+]?)(\d{1,3}(?:[\u202f\u00a0.]\d{3})+|\d+)(?:,(\d+))?(?:[\u202f\u00a0 ]?[%\u20ac])?")
 _ROUND = (1, 2, 25, 5)
-"""Digits of the end of an axis with two numbers, the other of which is zero."""
+"""Digits of the distance of ticks."""
 _SUFFIX = re.compile(r"\.(?:html|css|csv|xlsx|pdf|json|duckdb)\b")
 
 
@@ -62,7 +62,7 @@ def scope_of(name: str) -> Scope:
 
 
 def mark_scales(texts: Iterable[Text], years: set[str]) -> None:
-    """Mark the numbers of each drawing that make a scale: three at equal distances, or zero and one round number."""
+    """Mark the numbers of each drawing that make a scale: three at equal distances, or two that are round."""
     drawings: dict[int, list[tuple[Text, Fraction]]] = {}
     for text in texts:
         free = text.kind == "bild" and text.figure is None and not text.counted and not text.columns
@@ -70,10 +70,10 @@ def mark_scales(texts: Iterable[Text], years: set[str]) -> None:
         if number is not None:
             drawings.setdefault(text.drawing, []).append((text, number))
     for numbers in drawings.values():
-        there = {number for _, number in numbers}
-        for text, number in numbers:
-            steps = [other - number for other in there if other != number]
-            text.in_scale = any(number + 2 * d in there or number - d in there for d in steps) or _two_ends(there)
+        there = sorted({number for _, number in numbers})
+        steps = {after - before for before, after in pairwise(there)}
+        for text, _ in numbers:
+            text.in_scale = (len(there) > 2 and len(steps) == 1) or _two_ends(there)
 
 
 def mark_steps(texts: Iterable[Text]) -> None:
@@ -98,12 +98,13 @@ def _number(text: str) -> Fraction | None:
     return Fraction(int(digits), 10 ** len(places or "")) * (-1 if sign in ("-", "\u2212") else 1)
 
 
-def _two_ends(there: set[Fraction]) -> bool:
-    others = there - {Fraction(0)}
-    if len(others) != 1 or len(there) != 2:
+def _two_ends(there: list[Fraction]) -> bool:
+    """Two numbers that are multiples of their distance, which is round."""
+    if len(there) != 2:
         return False
-    digits = int(str(int(abs(others.pop()) * 1000)).rstrip("0") or 0)
-    return digits in _ROUND or digits < 10
+    distance = there[1] - there[0]
+    digits = int(str(int(distance * 10_000)).rstrip("0") or 0)
+    return digits in _ROUND and there[0] % distance == 0
 
 
 def unknown_ids(reference: str, is_known: Callable[[str], bool]) -> Sequence[str]:

@@ -64,8 +64,10 @@ def time_series(series: list[Value], indicator: Indicator, name: str, city: str)
     pairs = itertools.pairwise(series)
     cuts = [b.reference_date.year - 0.5 for a, b in pairs if (a.segment or 0) != (b.segment or 0)]
     rows += [{"schnitt": cut} for cut in cuts]
-    if bottom >= 0 and (bottom < top / 2 or indicator.unit == "persons"):
+    if bottom >= 0 and (bottom < top / 2 or bottom == top or indicator.unit == "persons"):
         rows.append({"jahr": series[0].reference_date.year, "boden": 0})
+    if bottom == top == 0:  # an axis has more than one number
+        rows.append({"jahr": series[0].reference_date.year, "boden": 1})
     spec = {"data": {"values": rows}, "layer": [*_LAYERS, _CUT, _FLOOR]}
     label = _sentence(shown, indicator, name, city, broken=bool(cuts))
     return Chart(spec, 330, 150, label=label, margin=(58, 10, 20, 26))
@@ -90,7 +92,7 @@ _WERT = {
         "title": None,
         "tickCount": 4,
         "labelExpr": "format(datum.value, datum.value % 1 === 0 ? ',.0f' : "
-        "abs(datum.value * 10 - round(datum.value * 10)) < 0.001 ? ',.1f' : ',.2f')",
+        "abs(datum.value * 10 - round(datum.value * 10)) < 0.001 ? ',.1f' : ',.4~f')",
     },
     "scale": {"zero": False},
 }
@@ -108,7 +110,7 @@ _LAYERS: list[dict[str, Any]] = [
     },
     {
         "mark": {"type": "line", "color": ACCENT, "strokeWidth": 2.2},
-        "transform": [{"filter": "isValid(datum.jahr) && datum.boden !== 0"}],
+        "transform": [{"filter": "isValid(datum.jahr) && !isValid(datum.boden)"}],
         "encoding": {"x": _JAHR, "y": _WERT, "detail": _TEIL},
     },
     {
@@ -141,7 +143,7 @@ def small_multiple(
     for layer in layers:
         x, y = layer["encoding"]["x"], layer["encoding"]["y"]
         x["axis"], x["scale"] = {**x["axis"], "values": list(years)}, {"domain": list(years), "nice": False}
-        y["axis"], y["scale"] = {**y["axis"], "tickCount": 2}, {"domain": [bottom, top], "nice": False}
+        y["axis"], y["scale"] = {**y["axis"], "tickCount": 2}, {"domain": [bottom, top or 1], "nice": False}
     layers[-1]["mark"]["size"] = 16
     spec = {"data": {"values": _points(series)}, "layer": layers}
     return Chart(spec, 170, 80, label=_sentence(shown, indicator, name, "", broken=False), margin=(50, 8, 18, 24))

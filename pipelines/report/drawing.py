@@ -185,12 +185,17 @@ def _clean(drawing: str) -> str:
     """Without what a static picture does not need: roles, hints for pointers, empty shapes."""
     drawing = drawing.replace(f' xmlns="{_SVG}"', "")
     drawing = re.sub(r"^<g[^>]*>", '<g fill="none">', drawing)
-    drawing = re.sub(r"\d+\.\d{3,}", lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), drawing)
+    # In tags alone: the text of an axis may say "je 1.000".
+    drawing = re.sub(r"<[^>]*>", lambda tag: re.sub(r"\d+\.\d{3,}", _shortened, tag[0]), drawing)
     previous = None
     while previous != drawing:
         previous, drawing = drawing, _WASTE.sub("", drawing)
         drawing = re.sub(r"<g>\s*</g>|<g */>", "", drawing)
     return drawing
+
+
+def _shortened(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
 
 
 def _view(chart: Chart) -> tuple[float, float, float, float]:

@@ -104,12 +104,13 @@ class Cells:
         return self.vergleichswert(value, indicator, unit=True)
 
     def vergleichswert(self, value: Value, indicator: Indicator, unit: bool = False) -> Markup:
-        """The benchmark's figure with the signs of the benchmark: it may be of another origin than the area's."""
-        shown = self.zahl(value, "benchmark_value", indicator, unit=unit, link=False, signs=False)
+        """The benchmark's figure with its own provenance and signs: it may be of another origin than the area's."""
         series = self.facts.series(value.indicator_id, value.benchmark_id or "")
         known = (value.period, value.period_type)
         same = next((one for one in series if (one.period, one.period_type) == known), None)
-        return shown + self.signs(same) if same is not None and value.benchmark_value is not None else shown
+        if same is not None and value.benchmark_value is not None:
+            return self.zahl(same, "value", indicator, unit=unit)
+        return self.zahl(value, "benchmark_value", indicator, unit=unit, link=False, signs=False)
 
     @staticmethod
     def zeit(value: Value) -> str:
