@@ -103,7 +103,7 @@ class References:
         topics = {self.project.topic(indicator) for indicator in self.project.indicators.values()}
         for number, chapter in enumerate(release.report.chapters):
             for topic in chapter.topics:
-                if topic not in topics:
+                if topic not in topics and nearest(topic, topics):  # else its folder was removed; that stops no night
                     place = ("report", "chapters", number, "topics")
                     self._unknown(parsed, place, "Thema (Ordner mit Indikatoren)", topic, topics)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipelines import init
 from pipelines.marts.models import Models
-from pipelines.project import load_project
+from pipelines.project import ConfigError, load_project
 from pipelines.report import charts, site
 from pipelines.report.cache import Cache
 from pipelines.report.drawing import Chart, Studio
@@ -287,3 +287,18 @@ def test_a_release_that_must_not_tell_earlier_figures_is_published_with_its_page
     assert night.protection is not None and night.protection.alone
     start = (tmp_path / "Stadt/data/releases/current/bericht/index.html").read_text(encoding="utf-8")
     assert "wird hier nicht verglichen" in start and "vorher" not in start.split('id="neu"')[1]
+
+
+def test_a_misspelt_topic_of_a_chapter_is_named_and_a_removed_one_stops_nothing(folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder / "assets", tmp_path / "Stadt/assets").parent
+    (copy / "data").mkdir()
+    shutil.copyfile(folder / "dagster.yaml", copy / "dagster.yaml")
+    title = {"de": "Hilfe"}
+    declare_report(copy, chapters=[{"title": title, "topics": ["hilfn"]}])
+    with pytest.raises(ConfigError, match="»hilfn« gibt es nicht.*»hilfen«"):
+        load_project(copy)
+    declare_report(copy, chapters=[{"title": title, "topics": ["hilfen", "weggefallen"]}], book_level="bereich")
+    assert load_project(copy).release.report.chapters[0].title.de == "Hilfe"
+    declare_report(copy, book_level="bereiche")
+    with pytest.raises(ConfigError, match="»bereiche« gibt es nicht.*»bereich«"):
+        load_project(copy)
