@@ -295,10 +295,10 @@ def test_a_misspelt_topic_of_a_chapter_is_named_and_a_removed_one_stops_nothing(
     shutil.copyfile(folder / "dagster.yaml", copy / "dagster.yaml")
     title = {"de": "Hilfe"}
     declare_report(copy, chapters=[{"title": title, "topics": ["hilfn"]}])
-    with pytest.raises(ConfigError, match="»hilfn« gibt es nicht.*»hilfen«"):
+    with pytest.raises(ConfigError, match=r"»hilfn« gibt es nicht.*»hilfen«"):
         load_project(copy)
     declare_report(copy, chapters=[{"title": title, "topics": ["hilfen", "weggefallen"]}], book_level="bereich")
     assert load_project(copy).release.report.chapters[0].title.de == "Hilfe"
     declare_report(copy, book_level="bereiche")
-    with pytest.raises(ConfigError, match="»bereiche« gibt es nicht.*»bereich«"):
+    with pytest.raises(ConfigError, match=r"»bereiche« gibt es nicht.*»bereich«"):
         load_project(copy)
