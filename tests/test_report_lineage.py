@@ -150,7 +150,8 @@ def written(public: tuple[Path, Models], cache: Path) -> dict[str, str]:
     with Cache(cache) as kept:
         renderer = Renderer(facts, kept)
         modules = (comparison, lineage, quality)
-        pages = {page.path: renderer.page(page) for module in modules for page in module.pages(facts)}
+        made = [page for module in modules for page in module.pages(facts)]
+        pages = {page.path: text for page, text in renderer.texts(made)}
     facts.close()
     return pages
 
@@ -399,7 +400,7 @@ def test_pages_are_the_same_on_another_day_but_for_the_stamp(
     with Cache(tmp_path / "cache.sqlite") as kept:
         renderer = Renderer(facts, kept)
         page = next(iter(lineage.pages(facts)))
-        later = renderer.page(page)
+        [(_, later)] = renderer.texts([page])
     facts.close()
     assert "03.03.2026" in later
     assert later.replace("R-9", RELEASE).replace("03.03.2026", "02.03.2026") == pages[links.LINEAGE]

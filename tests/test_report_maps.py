@@ -496,7 +496,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict
     with Cache(folder / "seiten.sqlite") as cache:
         renderer = Renderer(facts, cache)
         made = [page for make in (maps.pages, index_pages.pages) for page in make(facts)]
-        yield file, {page.path: renderer.page(page) for page in made}
+        yield file, {page.path: text for page, text in renderer.texts(list(made))}
     facts.close()
 
 

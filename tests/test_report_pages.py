@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from pipelines import init
 from pipelines.marts.models import Models
 from pipelines.project import ConfigError, load_project
-from pipelines.report import charts, site
+from pipelines.report import charts, links, profile, site, words
 from pipelines.report.cache import Cache
 from pipelines.report.drawing import Chart, Studio
 from pipelines.report.facts import Facts, News, Stamp, Value
 from pipelines.report.numbers import MINUS, THIN, figure
+from pipelines.report.page import Page
 from pipelines.report.pdf import CHROMIUM, OFF
 from pipelines.report.words import Cells
 from tests.browser import WITHHELD, declare_report, town_with_report
@@ -302,3 +303,28 @@ def test_a_misspelt_topic_of_a_chapter_is_named_and_a_removed_one_stops_nothing(
     declare_report(copy, book_level="bereiche")
     with pytest.raises(ConfigError, match=r"»bereiche« gibt es nicht.*»bereich«"):
         load_project(copy)
+
+
+def test_a_changed_sign_of_the_citys_figure_reaches_the_pages_of_its_areas(facts: Facts, tmp_path: Path) -> None:
+    """The sign stands beside the city's value on every profile, though nothing of the area itself has changed."""
+    page = next(p for p in profile.pages(facts) if p.path == links.area_page(district(1)))
+    series = facts._series["hilfenanteil", facts.city.area_id]
+    before = list(series)
+    with Cache(tmp_path / "c.sqlite") as cache:
+        first = text_of(facts, cache, page)
+        try:
+            series[:] = [dataclasses.replace(one, origin="secondary") for one in before]
+            second = text_of(facts, cache, page)
+        finally:
+            series[:] = before
+    marks = [text.count('<abbr class="marke" title="Sekundärquelle (Presse, Dritte)">') for text in (first, second)]
+    assert marks[0] == 0 < marks[1]
+
+
+def text_of(facts: Facts, cache: Cache, page: Page) -> str:
+    return next(text for _, text in site.Renderer(facts, cache).texts([page]))
+
+
+def test_a_person_is_not_named() -> None:
+    assert words.owner("team:sozialplanung") == "Sozialplanung"
+    assert "@" not in words.owner("erika.muster@example.org")

@@ -51,7 +51,7 @@ def trim(series: list[Value], most: int = 15) -> list[Value]:
 
 
 def time_series(series: list[Value], indicator: Indicator, name: str, city: str) -> Chart | None:
-    """A line with its 95 % band, the city's value dashed, breaks as dashed rules; None without two figures.
+    """A line with its 95 % band, the city's value dashed, breaks as dashed rules; None with fewer than three figures.
 
     Lines are not drawn across breaks: each part of a series stands by itself. All of these charts have one shape.
     """

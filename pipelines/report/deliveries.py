@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pipelines.report.checks import Check, checks_of
 from pipelines.report.facts import Facts
+from pipelines.report.words import owner
 from schemas.codes import label
 from schemas.documents import Source
 
@@ -82,19 +83,12 @@ def _origin(source: Source, deliveries: list[Delivery], checks: list[Check]) -> 
         source.licence,
         label("origin", source.origin),
         f"{taken.publisher}: {taken.title}{page}" if taken else "",
-        owner_in_words(source.owner),
+        owner(source.owner),
         due_in_words(source),
         source.schedule is not None,
         deliveries,
         checks,
     )
-
-
-def owner_in_words(owner: str) -> str:
-    """A team by its name; a person is not named on a public page."""
-    if owner.startswith("team:"):
-        return owner.removeprefix("team:").replace("_", " ").capitalize()
-    return "eine namentlich benannte Person" if "@" in owner else owner
 
 
 def due_in_words(source: Source) -> str:

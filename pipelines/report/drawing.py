@@ -1,4 +1,4 @@
-"""Charts as static SVG: Vega-Lite specifications, rendered at build time, one call per page, cached by content.
+"""Charts as static SVG: Vega-Lite specifications, rendered at build time for many pages at once, cached.
 
 A chart carries a sentence as its text alternative; what Vega writes for screen readers is left out, because its roles
 break the rules for accessible images.

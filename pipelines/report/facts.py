@@ -252,6 +252,16 @@ class Facts:
         series = self.series(indicator_id, area_id)
         return series[-1] if series else None
 
+    def benchmark_signs(self) -> list[tuple[str, str, str, str, str]]:
+        """Signs of the figures that others are compared with: they stand on the pages of those, too."""
+        names = {value.benchmark_id for series in self._series.values() for value in series}
+        return [
+            (value.indicator_id, value.area_id, value.period, value.obs_status, value.origin)
+            for (_, area_id), series in self._series.items()
+            if area_id in names
+            for value in series
+        ]
+
     def values(self, indicator_id: str, level: str) -> list[Value]:
         """All areas of a level and all periods."""
         return [value for area in self.level_areas(level) for value in self.series(indicator_id, area.area_id)]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pipelines.report import links
+from pipelines.report import links, words
 from pipelines.report.checks import DUE, Check, checks_of, matrix
-from pipelines.report.deliveries import Origin, origins, owner_in_words
+from pipelines.report.deliveries import Origin, origins
 from pipelines.report.drawing import Picture
 from pipelines.report.facts import Facts, Indicator
 from pipelines.report.graph import Box, in_a_row, in_columns
@@ -113,7 +113,7 @@ class Flow:
             "quellen": _names(source.owner for source in self.facts.project.sources.values()),
             "auswerten": _names(indicator.owner for indicator in self.facts.indicators.values()),
         }
-        everything = owner_in_words(self.facts.project.release.owner)
+        everything = words.owner(self.facts.project.release.owner)
         return [Step(key, title, owners.get(key, everything), checks.get(key, [])) for key, title in _STEPS.items()]
 
     # ------------------------------------------------------------ one indicator
@@ -129,7 +129,7 @@ class Flow:
         filled = self._filled[indicator.indicator_id]
         context = {
             "indicator": indicator,
-            "owner": owner_in_words(indicator.owner),
+            "owner": words.owner(indicator.owner),
             "ways": self._ways_of(indicator),
             "measures": used,
             "sources": sources,
@@ -185,7 +185,7 @@ class Flow:
             measure_id,
             declared.title.de,
             declared.description.de if declared.description else "",
-            owner_in_words(declared.owner),
+            words.owner(declared.owner),
             roles,
             formed,
             sums,
@@ -298,7 +298,7 @@ def _by(rows: list[dict[str, Any]], key: str) -> dict[str, list[dict[str, Any]]]
 
 
 def _names(owners: Any) -> str:
-    return ", ".join(sorted({owner_in_words(owner) for owner in owners}))
+    return ", ".join(sorted({words.owner(owner) for owner in owners}))
 
 
 def _state(step: Step) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.report import links
+from pipelines.report import links, words
 from pipelines.report.checks import DUE, Check, checks_of, matrix
-from pipelines.report.deliveries import DECISIONS, Origin, origins, owner_in_words
+from pipelines.report.deliveries import DECISIONS, Origin, origins
 from pipelines.report.facts import Facts, Indicator
 from pipelines.report.numbers import figure, period_in_words
 from pipelines.report.page import Page
@@ -50,7 +50,7 @@ def pages(facts: Facts) -> Iterator[Page]:
         "corrections": _corrections(facts),
         "values": _values(facts),
         "revisions": _revisions(facts),
-        "not_approved": [(i, owner_in_words(i.owner)) for i in facts.indicators.values() if not i.approved_by],
+        "not_approved": [(i, words.owner(i.owner)) for i in facts.indicators.values() if not i.approved_by],
         "indicators": len(facts.indicators),
         "most": MOST,
     }

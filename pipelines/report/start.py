@@ -102,7 +102,7 @@ def striking(facts: Facts, level: str) -> list[Striking]:
 
 
 def moving(facts: Facts, level: str) -> list[Striking]:
-    """Newest figures whose five-year trend is significant; to the worse first, then by what the last year adds."""
+    """Newest figures whose five-year trend is significant; to the worse first, then as the indicators stand."""
     order = {"worsening": 0, "improving": 1}
     found = [one for one in _newest(facts, level) if one.value.trend in order]
     return _spread(sorted(found, key=lambda one: (order[one.value.trend], one.indicator.sort_key, one.value.rank or 0)))

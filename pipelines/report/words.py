@@ -286,8 +286,10 @@ STABILITY = (
 
 
 def owner(text: str) -> str:
-    """Who is responsible, as declared: `team:sozialplanung` reads »Sozialplanung«."""
-    return text.removeprefix("team:").replace("_", " ").title() if text.startswith("team:") else text
+    """Who is responsible: a team by its name; a person is not named on a public page."""
+    if text.startswith("team:"):
+        return text.removeprefix("team:").replace("_", " ").capitalize()
+    return "eine namentlich benannte Person" if "@" in text else text
 
 
 def topic_title(chapters: list[Chapter], topic: str) -> str:
