@@ -10,6 +10,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from schemas.yaml_source import Problem, nearest
@@ -52,7 +53,7 @@ class Membership:
     source: str = ""
 
 
-@dataclass
+@dataclass(eq=False)
 class Directory:
     """All areas and memberships of a project.
 
@@ -79,7 +80,14 @@ class Directory:
         return sorted(found, key=lambda area: (area.sort_key, area.area_id))
 
     def find(
-        self, levels: Sequence[str], date: dt.date, *, name: str = "", number: str = "", area_id: str = ""
+        self,
+        levels: Sequence[str],
+        date: dt.date,
+        *,
+        name: str = "",
+        number: str = "",
+        area_id: str = "",
+        hints: bool = True,
     ) -> tuple[Area | None, str]:
         """The area that a row means.
 
@@ -89,6 +97,7 @@ class Directory:
             name: as written in the file ('' = not given); name and number must agree where both are given.
             number: as written in the file; must agree with the name.
             area_id: full id as written in the file; name and number must agree with it.
+            hints: look for what is near, which takes longer the more areas there are.
 
         Returns:
             The area and '', or None and a German sentence saying what does not fit and what is near.
@@ -98,7 +107,7 @@ class Directory:
         ever_numbered = [a for level in levels for a in self._by_number.get((level, plain_number(number)), [])]
         named, numbered = self._valid(ever_named, date), self._valid(ever_numbered, date)
         if area_id:
-            return self._by_id(area_id, name, number, levels, date)
+            return self._by_id(area_id, name, number, levels, date, hints)
         if number:
             both = [area for area in numbered if area in named] if name else numbered
             if len(both) == 1:
@@ -108,15 +117,23 @@ class Directory:
             if both:
                 return None, f"Nummer {number} ist nicht eindeutig: {_listed(both)}"
             text = f"Nummer {number} ist »{numbered[0].name}«, in der Zeile steht »{name}«"
-            return None, text + ("" if named else self._near_name(name, levels, date))
+            return None, text + ("" if named or not hints else self._near_name(name, levels, date))
         if not name:
             return None, "in der Zeile steht kein Gebiet"
         if len(named) > 1:
             return None, f"»{name}« ist nicht eindeutig: {_listed(named)}"
         if not named:
-            unknown = f"unbekanntes Gebiet »{name}« ({where})" + self._near_name(name, levels, date)
-            return None, _not_then(ever_named, date) or unknown
+            near = self._near_name(name, levels, date) if hints and not ever_named else ""
+            return None, _not_then(ever_named, date) or f"unbekanntes Gebiet »{name}« ({where}){near}"
         return named[0], ""
+
+    def only_one(self, levels: Sequence[str], *, name: str = "", number: str = "", area_id: str = "") -> bool:
+        """Whether these texts can mean but one area, whatever the day: then `find` gives it on all days it is valid."""
+        if area_id:
+            return True
+        keys = [(self._by_name, plain(name.strip())), (self._by_number, plain_number(number.strip()))]
+        found = [area.area_id for index, text in keys for level in levels for area in index.get((level, text), [])]
+        return len(set(found)) == 1
 
     def mentions(self, levels: Sequence[str], *, name: str = "", number: str = "", area_id: str = "") -> bool:
         """Whether a row could be about an area of these levels, on whatever day: id, number or name is theirs."""
@@ -126,12 +143,13 @@ class Directory:
         return bool(by_number or (name and any((level, plain(name)) in self._by_name for level in levels)))
 
     def _by_id(
-        self, area_id: str, name: str, number: str, levels: Sequence[str], date: dt.date
+        self, area_id: str, name: str, number: str, levels: Sequence[str], date: dt.date, hints: bool
     ) -> tuple[Area | None, str]:
         area = self.areas.get(area_id)
         if area is None:
             where = " oder ".join(levels)
-            return None, f"unbekannte Gebietskennung »{area_id}« ({where})" + self._near_id(area_id, levels)
+            near = self._near_id(area_id, levels) if hints else ""
+            return None, f"unbekannte Gebietskennung »{area_id}« ({where}){near}"
         if area.level not in levels:
             return None, f"Kennung {area_id} liegt auf der Ebene {area.level}, erwartet: {' oder '.join(levels)}"
         if not area.valid_on(date):
@@ -203,6 +221,8 @@ def _not_then(areas: list[Area], date: dt.date) -> str:
 
 def plain(name: str) -> str:
     """Spelling reduced to what counts: letter case, umlaut style (ä, ae, a + two dots) and blanks do not."""
+    if name.isascii():
+        return " ".join(name.lower().split())
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
     return " ".join(folded.translate(_UMLAUTS).split())
 
@@ -236,25 +256,26 @@ def read_directory(
     problems: list[Problem] = []
     areas: dict[str, Area] = {}
     lines: dict[str, int] = {}
+    areas_place, memberships_place = _place(areas_file, root), _place(memberships_file, root)
     for line, row in read_rows(areas_file, AREA_COLUMNS, root, problems):
-        area = _area(row, levels, _place(areas_file, root), line, problems)
+        area = _area(row, levels, areas_place, line, problems)
         if area is None:
             continue
         if area.area_id in areas:
             text = f"area_id »{area.area_id}« steht schon in Zeile {lines[area.area_id]}"
-            problems.append(Problem(_place(areas_file, root), line, text))
+            problems.append(Problem(areas_place, line, text))
             continue
         areas[area.area_id], lines[area.area_id] = area, line
     memberships, member_lines = [], []
     for line, row in read_rows(memberships_file, MEMBERSHIP_COLUMNS, root, problems):
-        membership = _membership(row, areas, _place(memberships_file, root), line, problems)
+        membership = _membership(row, areas, memberships_place, line, problems)
         if membership is not None:
             memberships.append(membership)
             member_lines.append(line)
     directory = Directory(levels, areas, memberships)
     for position, text in [*_weights(directory), *_circles(directory)]:
-        problems.append(Problem(_place(memberships_file, root), member_lines[position], text))
-    problems += [Problem(_place(areas_file, root), lines[area_id], text) for area_id, text in directory.ambiguous()]
+        problems.append(Problem(memberships_place, member_lines[position], text))
+    problems += [Problem(areas_place, lines[area_id], text) for area_id, text in directory.ambiguous()]
     return directory, problems
 
 
@@ -385,6 +406,8 @@ def _weights(directory: Directory) -> list[tuple[int, str]]:
         level = directory.areas[membership.parent_id].level
         shares[membership.area_id, level].append((position, membership))
     for (area_id, level), members in shares.items():
+        if sum(m.weight for _, m in members) <= 1 + 1e-9:  # on no day more than on all days together
+            continue
         for start in sorted({m.valid_from or dt.date.min for _, m in members}):
             on_day = [
                 (position, m)
@@ -401,7 +424,14 @@ def _weights(directory: Directory) -> list[tuple[int, str]]:
 
 def _circles(directory: Directory) -> list[tuple[int, str]]:
     """No area may lie in itself, whatever the way around."""
-    ring = {m.area_id for m in directory.closure() if m.area_id == m.parent_id}
+    graph: dict[str, list[str]] = defaultdict(list)
+    for m in directory.memberships:
+        graph[m.area_id].append(m.parent_id)
+    try:
+        TopologicalSorter(graph).prepare()
+        return []  # there is no circle even if all memberships held at the same time
+    except CycleError:
+        ring = {m.area_id for m in directory.closure() if m.area_id == m.parent_id}
     return [
         (position, f"{m.area_id} liegt über Umwege in sich selbst")
         for position, m in enumerate(directory.memberships)

@@ -173,6 +173,7 @@ class History:
         purged = {d.sha256: d for d in known if d.purged}  # under any name
         # What a killed run had begun to take in goes on: files of one night must not settle each other's rejection.
         night = min([night, *(d.night for d in known if d.decision is None and not d.purged)])
+        purged_anywhere: dict[str, Delivery] | None = None
         for path in self._inbox(source, arrivals):
             try:
                 with _opened(path) as file:
@@ -180,7 +181,9 @@ class History:
                     identity = self._identity(source, digest, path.name)
                     delivery = by_identity.get(identity) or purged.get(digest)
                     if delivery is None:
-                        self._leave_purged(digest)
+                        if purged_anywhere is None:
+                            purged_anywhere = {d.sha256: d for d in reversed(self.all_deliveries()) if d.purged}
+                        _leave_purged(purged_anywhere.get(digest))
                         seq = 1 + max((d.seq for d in known), default=0)
                         delivery = self._archive(source, path, file, digest, seq, night, now)
                         by_identity[identity] = delivery
@@ -200,15 +203,6 @@ class History:
             if newer.delivery_id not in gone and not older.purged
         ]
         return arrivals
-
-    def _leave_purged(self, digest: str) -> None:
-        """What was removed for legal reasons does not come back through the folder of another source either."""
-        twin = next((d for d in self.all_deliveries() if d.purged and d.sha256 == digest), None)
-        if twin is not None:
-            raise _Later(
-                f"enthält dieselben Bytes wie die gelöschte Lieferung {twin.delivery_id} und wird nicht angenommen; "
-                "bitte dort löschen"
-            )
 
     def strays(self, known: list[str]) -> list[str]:
         """Notes on what lies in the inbox outside the folders of the declared sources."""
@@ -305,6 +299,15 @@ class History:
             reasons=tuple(new["reasons"]),
             rules=rules,
             slices=frozenset(receipt.get("slices", ())),
+        )
+
+
+def _leave_purged(twin: Delivery | None) -> None:
+    """What was removed for legal reasons does not come back through the folder of another source either."""
+    if twin is not None:
+        raise _Later(
+            f"enthält dieselben Bytes wie die gelöschte Lieferung {twin.delivery_id} und wird nicht angenommen; "
+            "bitte dort löschen"
         )
 
 

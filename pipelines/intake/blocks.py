@@ -92,7 +92,16 @@ _PAIRS = f"""
 
 def side_by_side(figures: Figures) -> list[Pair]:
     """Pairs of periods of each series, if one of them is in this delivery or they are neighbours."""
-    usable = [slot for slot in figures.slots.values() if slot.current and slot.n >= ENOUGH]
+    rows = [(a.slot, b.slot, lag, a.every) for a, b, lag in near_each_other(figures.slots.values())]
+    columns = [pa.array(column, pa.uint64()) for column in zip(*rows, strict=True)]
+    figures.table("wanted", pa.table(columns, ["a", "b", "lag", "every"]))
+    found = figures.con.execute(_PAIRS).fetchall()
+    return [Pair(figures.slots[a], figures.slots[b], *values) for a, b, *values in found]
+
+
+def near_each_other(slots: Iterable[Slot]) -> Iterator[tuple[Slot, Slot, int]]:
+    """Slots a, b of the same series that are compared, and how many blocks they are apart."""
+    usable = [slot for slot in slots if slot.current and slot.n >= ENOUGH]
     reach = max(2, PAIRS // sum(min(slot.size, SAMPLE) for slot in usable))
     ranks: dict[tuple[str, str], dict[tuple[dt.date, int], int]] = defaultdict(dict)
     for slot in sorted(usable, key=lambda s: (s.date, s.occurrence)):
@@ -101,17 +110,12 @@ def side_by_side(figures: Figures) -> list[Pair]:
     series: dict[int, list[tuple[int, Slot]]] = defaultdict(list)
     for slot in usable:
         series[slot.series].append((ranks[slot.measure, slot.level][slot.date, slot.occurrence], slot))
-    rows = []
     for members in series.values():
         members.sort(key=lambda member: member[0])
         for position, (rank, a) in enumerate(members):
             for other, b in members[position + 1 : position + 1 + reach]:
                 if other - rank == 1 or (other - rank <= reach and not (a.delivery and b.delivery)):
-                    rows.append((a.slot, b.slot, other - rank, a.every))
-    columns = [pa.array(column, pa.uint64()) for column in zip(*rows, strict=True)]
-    figures.table("wanted", pa.table(columns, ["a", "b", "lag", "every"]))
-    found = figures.con.execute(_PAIRS).fetchall()
-    return [Pair(figures.slots[a], figures.slots[b], *values) for a, b, *values in found]
+                    yield a, b, other - rank
 
 
 # ---------------------------------------------------------------- the same block twice
@@ -310,7 +314,7 @@ def find_equal_totals(figures: Figures) -> None:
         if complete and large and slot.slot not in figures.accused:
             series[slot.series].append(slot)
     for slots in series.values():
-        for slot, other in _equal_totals(slots):
+        for slot, other in equal_totals(slots):
             figures.findings.add(
                 "summe_anderer_zeitraum",
                 f"»{figures.title(slot.measure, slot.category)}« {when(slot.period)}: die Summe der {slot.n} Gebiete "
@@ -321,7 +325,7 @@ def find_equal_totals(figures: Figures) -> None:
             )
 
 
-def _equal_totals(slots: Iterable[Slot]) -> Iterator[tuple[Slot, Slot]]:
+def equal_totals(slots: Iterable[Slot]) -> Iterator[tuple[Slot, Slot]]:
     """Slots of this delivery with the total of a near period, where that can hardly be chance."""
     ordered = sorted(slots, key=lambda slot: (slot.date, slot.occurrence))
     totals = [slot.total or 0 for slot in ordered]

@@ -19,8 +19,9 @@ from pipelines.intake.extent import compare_extent
 from pipelines.intake.failures import Findings
 from pipelines.intake.figures import ENOUGH, Figures, Row, Slot, connection, files_of
 from pipelines.intake.labels import find_mislabelled
-from pipelines.intake.past import Past
+from pipelines.intake.past import Memory, Past
 from pipelines.intake.phrases import day, digits, number, percent, when
+from pipelines.intake.quiet import nothing_to_say
 from pipelines.intake.series import compare_periods
 from schemas.documents import ALL, TOTAL, AddsUp, Agrees, Measure, Part, Source
 
@@ -41,6 +42,7 @@ def compare(
     earlier: list[Past],
     others: dict[str, list[Past]],
     rows_lost: bool = False,
+    memory: Memory | None = None,
 ) -> None:
     """Note in `findings` where a delivery contradicts itself, earlier deliveries or other sources.
 
@@ -54,7 +56,10 @@ def compare(
             period, level) the one with the highest number supplies all of it.
         others: the same for each source named in `contract.agrees`.
         rows_lost: not all rows could be read, so that nothing may be said to be missing.
+        memory: what is known of the source's readings already.
     """
+    if nothing_to_say(reading, source, measures, directory, earlier, memory or Memory()):
+        return
     theirs = [past for entry in source.compared_with() for past in others.get(entry, [])]
     with connection(reading, [*earlier, *theirs]) as con:
         declared = earlier or theirs or source.contract.change or _sums_declared(source, measures)

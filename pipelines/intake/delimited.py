@@ -31,7 +31,18 @@ def open_text(path: Path, form: Format, findings: Findings, header_line: int | N
     """
     if not _decodable(path, form, findings):
         return None
+    return heading_rows(path, form, findings, header_line)
+
+
+def heading_rows(path: Path, form: Format, findings: Findings, header_line: int | None) -> Iterator[Row]:
+    """The rows of a file whose encoding nobody has checked: for a look at its heading."""
     return _up_to_wrong_heading(_records(path, form, findings), form, findings, header_line)
+
+
+def looks_damaged(text: str) -> bool:
+    """Whether the text holds signs that converting umlauts wrongly leaves behind."""
+    likely = "Ã" in text or "â‚¬" in text or "\ufffd" in text  # much cheaper to look for than the expression
+    return likely and _MOJIBAKE.search(text) is not None
 
 
 def _up_to_wrong_heading(
@@ -129,8 +140,11 @@ def _decodable(path: Path, form: Format, findings: Findings) -> bool:
         findings.add("datei_zu_gross", message, f"höchstens {TEXT_BYTES // MEGABYTE} MB")
         return False
     with path.open("rb") as file:
-        if _other_kind(file.read(4), form, findings):
+        if other_kind(file.read(4), form, findings):
             return False
+        file.seek(0)
+        if _all_readable(file, form):
+            return True
         file.seek(0)
         for number, raw in enumerate(_lines(file), 1):
             if len(raw) > LINE_BYTES:
@@ -142,7 +156,29 @@ def _decodable(path: Path, form: Format, findings: Findings) -> bool:
     return True
 
 
-def _other_kind(start: bytes, form: Format, findings: Findings) -> bool:
+def _all_readable(file: BinaryIO, form: Format) -> bool:
+    """Whether all is in the declared encoding, seen in blocks; if not, the lines are looked at one by one."""
+    while block := file.read(LINE_BYTES) + file.readline(LINE_BYTES):
+        try:
+            text = "" if block.isascii() else block.decode(form.encoding)
+        except UnicodeDecodeError:
+            return False
+        if looks_damaged(text) or not short_lines(block):
+            return False
+    return True
+
+
+def short_lines(block: bytes) -> bool:
+    """Whether no line is longer than a cell may be."""
+    start = 0
+    while len(block) - start > CELL_CHARACTERS:
+        start = block.rfind(b"\n", start, start + CELL_CHARACTERS) + 1
+        if not start:
+            return False
+    return True
+
+
+def other_kind(start: bytes, form: Format, findings: Findings) -> bool:
     """Whether the first bytes belong to another encoding or to no text at all."""
     name = next((name for bom, name in _OTHER_BOMS.items() if start.startswith(bom)), None)
     if name is None and form.encoding != "utf-8" and start.startswith(codecs.BOM_UTF8):

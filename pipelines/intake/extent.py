@@ -148,7 +148,7 @@ def _periods_gone(figures: Figures) -> None:
             periods.setdefault((slot.measure, slot.level), {}).setdefault(slot.delivery, set()).add(slot.period)
     for (measure, level), by_delivery in sorted(periods.items()):
         here, had = by_delivery.get(0, set()), by_delivery.get(len(figures.earlier), set())
-        gone = _unexpectedly_gone(here, had) if here and had else []
+        gone = unexpectedly_gone(here, had) if here and had else []
         if gone:
             figures.findings.add(
                 "zeitraum_entfallen",
@@ -159,7 +159,8 @@ def _periods_gone(figures: Figures) -> None:
             )
 
 
-def _unexpectedly_gone(here: set[str], had: set[str]) -> list[str]:
+def unexpectedly_gone(here: set[str], had: set[str]) -> list[str]:
+    """Periods that the delivery before had and this one should have too, see `_periods_gone`."""
     shared = len(had & here)
     series = len(here) >= 3 and shared >= 3 and shared * 2 >= len(here)
     shrunk = series and (len(here) < len(had) or max(had) > max(here))

@@ -12,7 +12,7 @@ import atexit
 import datetime as dt
 import functools
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -177,6 +177,16 @@ class Slot(NamedTuple):
         return -(-self.size // SAMPLE)
 
 
+def longest(slots: Collection[Slot]) -> int:
+    """Periods of the longest series of whole blocks that the delivery that is judged continues."""
+    dates: dict[int, set[dt.date]] = {}
+    here = {slot.series for slot in slots if slot.delivery == 0 and slot.n >= ENOUGH}
+    for slot in slots:
+        if slot.current and slot.n >= ENOUGH and slot.series in here:
+            dates.setdefault(slot.series, set()).add(slot.date)
+    return max(map(len, dates.values()), default=0)
+
+
 class Row:
     """One row of a query, its columns as attributes."""
 
@@ -220,7 +230,7 @@ class Figures:
         self.titles: dict[str, str] = {}
         self.accused: set[int] = set()
         self.dates = {slot.date for slot in self.slots.values()}
-        self.longest = self._longest()
+        self.longest = longest(self.slots.values())
 
     def _load(self, reading: Path) -> None:
         levels = [area.level for area in self.directory.areas.values()]
@@ -242,14 +252,6 @@ class Figures:
         if self.con.execute("SELECT 1 FROM key WHERE summed LIMIT 1").fetchall():
             self.con.execute(_SUM)
         self.con.execute(_SLOT)
-
-    def _longest(self) -> int:
-        dates: dict[int, set[dt.date]] = {}
-        here = {slot.series for slot in self.slots.values() if slot.delivery == 0 and slot.n >= ENOUGH}
-        for slot in self.slots.values():
-            if slot.current and slot.n >= ENOUGH and slot.series in here:
-                dates.setdefault(slot.series, set()).add(slot.date)
-        return max(map(len, dates.values()), default=0)
 
     def table(self, name: str, content: pa.Table) -> None:
         """Make a table of rows given from outside."""

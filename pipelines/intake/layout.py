@@ -6,12 +6,14 @@ Every figure keeps the line, column and text it comes from.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pipelines.areas import Directory
@@ -27,14 +29,20 @@ from pipelines.periods import parse_period, period_key
 from schemas.documents import AreaColumns, Correction, Measure, Source
 from schemas.yaml_source import nearest
 
-_Found = tuple[str | None, str | None, str, str, str]
+Found = tuple[str | None, str | None, str, str, str]
 """Area id and level (None: not found), text as written, what is wrong, heading of the column to look at."""
-_NARROW_BLANKS = "[\u00a0\u202f]"
+_NARROW_BLANKS = re.compile("[\u00a0\u202f]")
 """Blanks that do not break; spreadsheets group thousands with them."""
 CHUNK_CELLS = 200_000
 """Cells of the file that are held at a time; bounds memory, not results."""
 CHUNK_CHARACTERS = 16_000_000
 """Characters that are held at a time: a file of long cells comes in smaller chunks."""
+
+
+_FOUND = ("area_id", "area_level", "area_text", "area_problem", "area_column")
+HINTS = 1_000_000
+"""Names of areas that unknown ones of a file are compared with, to say what may be meant. All unknown names of a city
+get their hint; in a directory of 50,000 areas each takes a second, and a file may hold 50,000 unknown ones."""
 
 
 @dataclass
@@ -47,11 +55,15 @@ class Reader:
     findings: Findings
     position: dict[str, int] = field(default_factory=dict)
     """Columns of the table being read by heading, from 0."""
+    hints: int = HINTS
+    """Names of areas that may still be compared with unknown ones."""
     style: Style = field(init=False)
+    _number: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:
         """Nothing has been read yet."""
         self.style = Style(self.findings)
+        self._number = re.compile(number_pattern(self.source))
 
     def chunks(self, path: Path, file_name: str, corrections: list[Correction]) -> Iterator[pd.DataFrame]:
         """Yield figures, one per cell.
@@ -82,7 +94,7 @@ class Reader:
                 received["line"] = [row.line for row in rows]
                 wide = self._ours(pending.apply(received, plan.table.sheet, plan.position), plan)
                 if len(wide):
-                    yield self._figures(received, wide, plan)
+                    yield self.figures(received, wide, plan)
             if empty and not self.findings.rules & {"datei_lesbar", "zeile_zu_kurz", "zeile_zu_lang"}:
                 self.findings.add("datei_leer", "Unter der Kopfzeile stehen keine Daten", "mindestens eine Zeile")
         pending.report_rest()
@@ -107,7 +119,7 @@ class Reader:
         columns = self.source.layout.area
         if columns is None or columns.elsewhere == "error":
             return wide
-        texts = _area_texts(wide, plan, columns)
+        texts = area_texts(wide, plan, columns)
         levels = columns.possible_levels()
         names, numbers, ids = (texts.get(part, [""] * len(wide)) for part in ("name", "number", "id"))
         rows = zip(names, numbers, ids, strict=True)
@@ -116,7 +128,7 @@ class Reader:
         ]
         return wide[kept]
 
-    def _figures(self, received: pd.DataFrame, wide: pd.DataFrame, plan: _Plan) -> pd.DataFrame:
+    def figures(self, received: pd.DataFrame, wide: pd.DataFrame, plan: _Plan) -> pd.DataFrame:
         """Figures of corrected rows (`wide`); `received` holds the text of the same cells as it came."""
         self._constants(wide, plan)
         pieces = [self._one_column(wide, received, plan, value) for value in plan.values]
@@ -124,7 +136,7 @@ class Reader:
         frame["sheet"] = plan.table.sheet
         self._areas(frame, wide, plan)
         self._style(wide, frame, plan)
-        self._numbers(frame)
+        self.numbers(frame)
         return frame
 
     def _style(self, wide: pd.DataFrame, frame: pd.DataFrame, plan: _Plan) -> None:
@@ -160,27 +172,25 @@ class Reader:
         frame["column_name"] = plan.header[value.position]
         frame["category"] = value.column.category
         if value.column.measure_column:
-            names = wide[plan.at(value.column.measure_column)].str.strip()
+            names = stripped(wide[plan.at(value.column.measure_column)])
             frame["measure_id"], frame["measure_text"] = names.map(value.column.measures), names
         else:
             frame["measure_id"], frame["measure_text"] = value.column.measure, ""
         period = self.source.layout.period
-        frame["period_text"] = (
-            wide[plan.at(period.column)].str.strip() if period.column else value.period or plan.period
-        )
-        dates = {text: self._date(text) for text in frame["period_text"].unique()}
+        frame["period_text"] = stripped(wide[plan.at(period.column)]) if period.column else value.period or plan.period
+        dates = {text: self.date_of(text) for text in frame["period_text"].unique()}
         keys = {text: period_key(period.type, date) if date else None for text, date in dates.items()}
         frame["reference_date"] = _looked_up(frame["period_text"], dates)
         frame["period"] = _looked_up(frame["period_text"], keys)
         origin = self.source.layout.origin
         if origin:
-            frame["origin_text"] = wide[plan.at(origin.column)].str.strip()
+            frame["origin_text"] = stripped(wide[plan.at(origin.column)])
             frame["origin"] = frame["origin_text"].map(origin.values)
         else:
             frame["origin_text"], frame["origin"] = "", self.source.origin
         return frame
 
-    def _date(self, text: str) -> dt.date | None:
+    def date_of(self, text: str) -> dt.date | None:
         """Reference date of a text; None if it names none, or a day on which this source has no figures."""
         period = self.source.layout.period
         date = parse_period(text, period.type, period.day)
@@ -194,20 +204,24 @@ class Reader:
             frame["area_text"], frame["area_problem"], frame["area_column"] = area.name, "", ""
             return
         columns = layout.area
-        parts = _area_texts(wide, plan, columns)
+        parts = area_texts(wide, plan, columns)
         level = wide[plan.at(columns.level_column)].str.strip().tolist() if columns.level_column else [""] * len(wide)
-        keys = dict(zip(wide.index, zip(level, *parts.values(), strict=True), strict=True))  # dropped rows leave gaps
-        known: dict[Hashable, _Found] = {}
-        found = []
-        for row, date in zip(frame["row"], frame["reference_date"], strict=True):
-            key = (keys[row], date)
-            if key not in known:
-                known[key] = self._find(dict(zip(parts, keys[row][1:], strict=True)), keys[row][0], date)
-            found.append(known[key])
-        for position, name in enumerate(("area_id", "area_level", "area_text", "area_problem", "area_column")):
-            frame[name] = pd.Series([entry[position] for entry in found], index=frame.index, dtype=object)
+        keys, described = pd.factorize(pd.Series(list(zip(level, *parts.values(), strict=True)), dtype=object))
+        key_of = pd.Series(keys, index=wide.index)  # dropped rows leave gaps
+        dates, days = pd.factorize(frame["reference_date"])
+        pairs = pd.DataFrame({"key": key_of.loc[frame["row"]].to_numpy(), "date": dates})
+        places = pairs.groupby(["key", "date"], sort=False).ngroup().to_numpy()
+        found = [
+            self.find(
+                dict(zip(parts, described[key][1:], strict=True)), described[key][0], days[day] if day >= 0 else None
+            )
+            for key, day in pairs.drop_duplicates().itertuples(index=False)
+        ]
+        for name, entries in zip(_FOUND, zip(*found, strict=True), strict=True):
+            frame[name] = np.array(entries, dtype=object)[places]
 
-    def _find(self, given: dict[str, str], level_text: str, date: dt.date | None) -> _Found:
+    def find(self, given: dict[str, str], level_text: str, date: dt.date | None) -> Found:
+        """The area that a row means: parts of its description (see `area_texts`), text of the level's column, day."""
         columns = self.source.layout.area
         assert columns is not None
         text, heading = " ".join(filter(None, given.values())), str(columns.name or columns.number or columns.id)
@@ -230,25 +244,41 @@ class Reader:
             name=given.get("name", ""),
             number=given.get("number", ""),
             area_id=given.get("id", ""),
+            hints=self.hints > 0,
         )
+        self.hints -= 0 if area else len(self.directory.areas)
         if area is None and columns.number and problem.startswith("unbekannte Nummer"):
             heading = columns.number
         return (area.area_id, area.level, text, "", heading) if area else (None, None, text, problem, heading)
 
-    def _numbers(self, frame: pd.DataFrame) -> None:
-        text = frame["read_text"].str.strip()
-        meaning = text.map(self.source.symbols).astype(object)
+    def numbers(self, frame: pd.DataFrame) -> None:
+        """Add what the cells mean: `value`, and `status` (`unreadable` if they mean nothing)."""
+        codes, texts = pd.factorize(frame["read_text"])
+        status, value = zip(*map(self.meaning, texts), strict=True)
+        frame["value"] = np.array(value, dtype=float)[codes]
+        frame["status"] = np.array(status, dtype=object)[codes]
+
+    def meaning(self, cell: str) -> tuple[str, float]:
+        """Status and value of a cell; not a number where there is none."""
+        text = cell.strip()
+        symbol = self.source.symbols.get(text)
+        if symbol is not None:
+            return ("value", 0.0) if symbol == "zero" else (symbol, math.nan)
         form = self.source.format
         if form.thousands == " ":
-            text = text.str.replace(_NARROW_BLANKS, " ", regex=True)
-        numeric = text.str.fullmatch(number_pattern(self.source)) & meaning.isna()
-        plain = text.where(numeric, "nan")
-        if form.thousands:
-            plain = plain.str.replace(form.thousands, "", regex=False)
-        value = plain.str.replace(form.decimal, ".", regex=False).astype(float)
-        frame["value"] = value.where(meaning != "zero", 0.0)
-        status = meaning.where(meaning != "zero", "value")
-        frame["status"] = status.where(~numeric, "value").fillna("unreadable")
+            text = _NARROW_BLANKS.sub(" ", text)
+        if not self._number.fullmatch(text):
+            return "unreadable", math.nan
+        plain = text.replace(form.thousands, "") if form.thousands else text
+        return "value", float(plain.replace(form.decimal, "."))
+
+    def limits(self, frame: pd.DataFrame) -> None:
+        """Add what the measure allows: `whole` (only integers), `minimum`, `maximum` (missing: any)."""
+        codes, ids = pd.factorize(frame["measure_id"])
+        found = [self.measures[measure] for measure in ids]  # code -1, no measure, is the last entry
+        frame["whole"] = np.array([*(measure.kind == "count" for measure in found), False])[codes]
+        for bound in ("minimum", "maximum"):
+            frame[bound] = np.array([*(getattr(measure, bound) for measure in found), None], dtype=float)[codes]
 
 
 def _next_rows(rows: Iterator[Row], most: int) -> list[Row]:
@@ -282,12 +312,12 @@ def expected_cell(source: Source) -> str:
     return f"Zahl wie {sample} oder 12{source.format.decimal}5" + (f"; erlaubte Zeichen: {symbols}" if symbols else "")
 
 
-def _area_texts(wide: pd.DataFrame, plan: _Plan, columns: AreaColumns) -> dict[str, list[str]]:
+def area_texts(wide: pd.DataFrame, plan: _Plan, columns: AreaColumns) -> dict[str, list[str]]:
     """What each row says of its area: name, number, id (those that are declared)."""
     if columns.split:
         return _split(wide[plan.at(str(columns.name))], columns.split)
     return {
-        part: wide[plan.at(name)].str.strip().tolist()
+        part: stripped(wide[plan.at(name)]).tolist()
         for part, name in (("name", columns.name), ("number", columns.number), ("id", columns.id))
         if name
     }
@@ -309,4 +339,13 @@ def _split(cells: pd.Series, pattern: str) -> dict[str, list[str]]:
 
 def _looked_up(texts: pd.Series, known: Mapping[str, object]) -> pd.Series:
     """Entry of each text; None stays None (pandas would turn it into NaN)."""
-    return pd.Series([known[text] for text in texts], index=texts.index, dtype=object)
+    codes, found = pd.factorize(texts)
+    entries = np.empty(len(found), dtype=object)
+    entries[:] = [known[text] for text in found]
+    return pd.Series(entries[codes], index=texts.index, dtype=object)
+
+
+def stripped(cells: pd.Series) -> pd.Series:
+    """The cells without blanks around them; each different text is looked at once."""
+    codes, found = pd.factorize(cells)
+    return pd.Series(np.array([*(text.strip() for text in found), ""], dtype=object)[codes], index=cells.index)

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipelines.intake.account import Account
+    from pipelines.intake.quiet import Column
+
+CELLS = 60_000_000
+"""Cells (areas of the directory times columns of figures, 9 bytes each) that are kept of one source at a time."""
 
 
 @dataclass(frozen=True)
@@ -15,3 +23,21 @@ class Past:
     seq: int
     path: Path
     title: str = ""
+
+
+@dataclass
+class Memory:
+    """What is known of one source's readings, from one of its deliveries to the next.
+
+    `shifts` are the usual changes between two columns (by `id`): areas, median, scatter.
+    """
+
+    accounts: dict[Path, Account | None] = field(default_factory=dict)
+    columns: dict[Path, list[Column]] = field(default_factory=dict)
+    shifts: dict[tuple[int, int], tuple[int, float, float] | None] = field(default_factory=dict)
+
+    def put(self, reading: Path, account: Account | None) -> None:
+        """Keep the account of a reading, unless more would be kept than fits."""
+        kept = sum(known.cells for known in self.accounts.values() if known)
+        if account is not None and kept + account.cells <= CELLS:
+            self.accounts[reading] = account

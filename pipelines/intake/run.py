@@ -6,17 +6,21 @@ import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.files import read_sealed, replacing, sha256_file, sha256_text, write_sealed
 from pipelines.history import Arrivals, Delivery, History, in_force, out_of_force, outstanding, overdue
 from pipelines.intake.failures import Findings
-from pipelines.intake.past import Past
+from pipelines.intake.past import Memory, Past
 from pipelines.intake.report import report_paths, write_report
 from pipelines.intake.rules import ROWS_LOST
 from pipelines.intake.verdict import Verdict
 from pipelines.project import Project
 from schemas.documents import Correction, Source
 from schemas.yaml_source import nearest
+
+if TYPE_CHECKING:
+    from pipelines.intake.account import Account
 
 
 @dataclass
@@ -184,8 +188,9 @@ def judge_all(
     ]
     earlier: list[Past] = []
     accepted = set()
+    memory = Memory()
     for delivery in (d for d in deliveries if not d.purged):
-        verdict = _whole_verdict(project, source, delivery, rules, Context(earlier, others))
+        verdict = _whole_verdict(project, source, delivery, rules, Context(earlier, others, memory))
         state.verdicts[delivery.delivery_id] = verdict
         if verdict.clean or (verdict.whole and delivery.decision == "accepted"):
             accepted.add(delivery.delivery_id)
@@ -263,10 +268,14 @@ def _would_lose(delivery: Delivery, deliveries: list[Delivery], accepted: set[st
 
 @dataclass(frozen=True)
 class Context:
-    """Figures a delivery is compared with: earlier ones of its source, those of the sources it must agree with."""
+    """Figures a delivery is compared with: earlier ones of its source, those of the sources it must agree with.
+
+    `memory` goes from one delivery of the source to the next.
+    """
 
     earlier: list[Past]
     others: dict[str, list[Past]]
+    memory: Memory = field(default_factory=Memory)
 
     @property
     def mark(self) -> str:
@@ -276,7 +285,9 @@ class Context:
         return sha256_text(*names)[:12]
 
 
-def _own_verdict(project: Project, source: Source, delivery: Delivery, rules: str) -> tuple[Verdict, Path]:
+def _own_verdict(
+    project: Project, source: Source, delivery: Delivery, rules: str, memory: Memory
+) -> tuple[Verdict, Path]:
     """The verdict on a delivery by itself, and its reading: from the cache, or by reading the archived bytes.
 
     The reading of a broken delivery is kept apart: it only serves to compare what could be read.
@@ -293,12 +304,13 @@ def _own_verdict(project: Project, source: Source, delivery: Delivery, rules: st
     delivery.verify()
     corrections = [c for c in source.corrections if c.delivery == delivery.delivery_id]
     with replacing(path) as temporary:
-        verdict = judge(
+        verdict, account = _judged(
             project, source, delivery.file, delivery.name, corrections, temporary, received_on=delivery.received_on
         )
     if not verdict.clean:
         path.rename(apart)
     reading = path if verdict.clean else apart
+    memory.put(reading, account)
     write_sealed(note, {"verdict": verdict.to_json(), "reading": sha256_file(reading)})
     return verdict, reading
 
@@ -324,15 +336,30 @@ def judge(
         target: where the reading is written (Parquet).
         received_on: no reference date may be later.
     """
+    return _judged(project, source, file, name, corrections, target, received_on=received_on)[0]
+
+
+def _judged(
+    project: Project,
+    source: Source,
+    file: Path,
+    name: str,
+    corrections: list[Correction],
+    target: Path,
+    *,
+    received_on: dt.date,
+) -> tuple[Verdict, Account | None]:
+    """The verdict, and an account of what the file holds if it was read swiftly."""
     from pipelines.intake.contract import Judge  # pandas and pandera load only when there is something to read
 
     reader = Judge(source, project.directory, project.measures, received_on)
     figures = reader.read(file, name, corrections, target)
-    return Verdict(
+    verdict = Verdict(
         figures=figures,
         slices=sorted("|".join(map(str, parts)) for parts in reader.slices),
         arrived=reader.arrived,
-    ).with_findings(reader.findings)
+    )
+    return verdict.with_findings(reader.findings), reader.account
 
 
 def compared(project: Project, source: Source, reading: Path, own: Verdict, context: Context) -> Verdict:
@@ -349,6 +376,7 @@ def compared(project: Project, source: Source, reading: Path, own: Verdict, cont
         context.earlier,
         context.others,
         rows_lost=bool(own.broken() & ROWS_LOST),
+        memory=context.memory,
     )
     return own.with_findings(findings)
 
@@ -358,7 +386,7 @@ def _whole_verdict(project: Project, source: Source, delivery: Delivery, rules: 
 
     A delivery that is broken in itself is compared too, so that its sender learns everything in one answer.
     """
-    own, reading = _own_verdict(project, source, delivery, rules)
+    own, reading = _own_verdict(project, source, delivery, rules, context.memory)
     if not own.figures:
         return own
     path = reading_path(project, delivery, rules)

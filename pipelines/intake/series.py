@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
@@ -77,7 +77,10 @@ def compare_periods(figures: Figures) -> None:
     """Judge each period against the one before; those that are accused already are passed over."""
     bounds = bool(figures.source.contract.change) and not figures.off("veraenderung")
     learned = figures.longest > CHANGES and not figures.off("ausreisser", "definition")
-    steps = {step.after.slot: step for step in _steps(figures)} if bounds or learned else {}
+    steps = {}
+    if bounds or learned:
+        found = consecutive(figures.slots.values(), figures.accused, figures.source.breaks)
+        steps = {step.after.slot: step for step in found}
     if not steps:
         return
     slots = [step.after for step in steps.values()]
@@ -100,20 +103,20 @@ def compare_periods(figures: Figures) -> None:
         _shifts(figures, steps)
 
 
-def _steps(figures: Figures) -> Iterator[Step]:
+def consecutive(slots: Iterable[Slot], accused: set[int], breaks: list[Break]) -> Iterator[Step]:
     """Consecutive periods of each series, if neither is accused and no declared break lies between them.
 
     Of several occurrences of a period the first that is not accused counts.
     """
     series: dict[int, dict[dt.date, Slot]] = defaultdict(dict)
-    for slot in sorted(figures.slots.values(), key=lambda s: (s.date, s.slot in figures.accused, s.occurrence)):
+    for slot in sorted(slots, key=lambda s: (s.date, s.slot in accused, s.occurrence)):
         if slot.current and slot.n:
             series[slot.series].setdefault(slot.date, slot)
     for members in series.values():
         usual = min(((b - a) for a, b in pairwise(members)), default=dt.timedelta(0))
         for before, after in pairwise(members.values()):
-            wrong = before.slot in figures.accused or after.slot in figures.accused
-            if not wrong and not any(_between(entry, before, after) for entry in figures.source.breaks):
+            wrong = before.slot in accused or after.slot in accused
+            if not wrong and not any(_between(entry, before, after) for entry in breaks):
                 yield Step(before, after, after.date - before.date <= REGULAR * usual)
 
 
@@ -281,7 +284,7 @@ def _shifts(figures: Figures, steps: dict[int, Step]) -> None:
         series[steps[slot].after.series].append(Shift(steps[slot], *values))
     found: dict[tuple[str, dt.date], tuple[tuple[bool, int, float], Shift, int, list[float]]] = {}
     for shifts in series.values():
-        for shift, z, others in _unusual(sorted(shifts, key=lambda one: one.step.after.date)):
+        for shift, z, others in unusual(sorted(shifts, key=lambda one: one.step.after.date)):
             after, usual = shift.step.after, median(others)
             together = _together(figures, after, usual, z)
             rank = (after.whole, shift.n, abs(z))
@@ -293,9 +296,10 @@ def _shifts(figures: Figures, steps: dict[int, Step]) -> None:
         _say_shift(figures, shift, together, others)
 
 
-def _unusual(shifts: list[Shift]) -> Iterator[tuple[Shift, float, list[float]]]:
+def unusual(shifts: list[Shift], slack: float = 0) -> Iterator[tuple[Shift, float, list[float]]]:
     """Steps of a series to this delivery's periods that stand out, with modified z-score and the usual medians.
 
+    With `slack` those come too that fall short of a limit by such a share: digits depend on who computed the medians.
     What is usual is computed again without medians that lie far out (a reweighting step, Rousseeuw & Leroy 1987).
     """
     middles = [shift.middle for shift in shifts]
@@ -310,9 +314,9 @@ def _unusual(shifts: list[Shift]) -> Iterator[tuple[Shift, float, list[float]]]:
     for position, shift in enumerate(shifts):
         z = (shift.middle - center) / scatter
         beside = [*middles[max(0, position - 1) : position], *middles[position + 1 : position + 2]]
-        isolated = min(abs(shift.middle - middle) for middle in beside) >= ISOLATED * scatter
+        isolated = min(abs(shift.middle - middle) for middle in beside) >= (1 - slack) * ISOLATED * scatter
         after = shift.step.after
-        if not after.delivery and isolated and abs(z) >= (SHIFT if after.whole else SHIFT_PART):
+        if not after.delivery and isolated and abs(z) >= (1 - slack) * (SHIFT if after.whole else SHIFT_PART):
             yield shift, z, usual
 
 

@@ -61,10 +61,10 @@ class Style:
                 seen = _Seen(sheet, line, position + 1, name, text, rows)
                 if whole != whole.strip():
                     _count(self._untidy, ("leerzeichen", name, ""), seen)
-                if any(unicodedata.category(sign) in ("Cc", "Cf") for sign in text):
+                if not text.isprintable() and any(_control_signs(text)):
                     _count(self._untidy, ("steuerzeichen", name, text), seen)
                 if name == period and text.strip():
-                    _count(self._forms.setdefault(name, {}), _DIGITS.sub("0", text.strip()), seen)
+                    _count(self._forms.setdefault(name, {}), form_of(text), seen)
 
     def spelling(self, wide: pd.DataFrame, frame: pd.DataFrame, name: str, position: int) -> None:
         """Note how each recognised area is written in the column of names."""
@@ -73,9 +73,10 @@ class Style:
         texts = wide[position].loc[known["row"]].str.strip().to_numpy()
         table = pd.DataFrame({"area": known["area_id"].to_numpy(), "text": texts, "line": known["line"].to_numpy()})
         sheet = str(frame["sheet"].iat[0]) if len(frame) else ""
-        for (area, text), group in table.groupby(["area", "text"], sort=False)["line"]:
+        groups = table.groupby(["area", "text"], sort=False)["line"].agg(["min", "size"])
+        for area, text, first, rows_of_it in groups.reset_index().itertuples(index=False):
             spellings = self._spellings.setdefault((name, str(area)), {})
-            seen = _Seen(sheet, int(group.min()), position + 1, name, str(text), len(group))
+            seen = _Seen(sheet, int(first), position + 1, name, str(text), int(rows_of_it))
             _count(spellings, str(text)[:LONGEST], seen)
 
     def report(self) -> None:
@@ -128,6 +129,19 @@ def _distinct(texts: pd.Series, lines: pd.Series) -> Iterator[tuple[str, int, in
     grouped = pd.DataFrame({"code": codes, "line": lines.to_numpy()}).groupby("code", sort=False)["line"]
     for code, first, cells in zip(grouped.min().index, grouped.min(), grouped.size(), strict=True):
         yield str(found[code]), int(first), int(cells)
+
+
+def form_of(period: str) -> str:
+    """How a period is written, whatever its digits."""
+    return _DIGITS.sub("0", period.strip())
+
+
+def untidy(texts: list[str]) -> bool:
+    """Whether there is anything to note about texts of a label column: blanks around them, invisible signs."""
+    if any(text != text.strip() for text in texts):
+        return True
+    joined = "".join(texts)
+    return not joined.isprintable() and any(_control_signs(joined))
 
 
 def _control_signs(text: str) -> list[str]:

@@ -27,7 +27,7 @@ class Row:
 
     def blank(self) -> bool:
         """No cell holds anything but blanks."""
-        return not any(cell.strip() for cell in self.cells)
+        return not "".join(self.cells).strip()
 
     def start(self) -> str:
         """Text of the first filled cell."""
@@ -137,7 +137,7 @@ class _Lines:
                 yield row
 
     def skipped(self, row: Row) -> bool:
-        return any(reads_like(row.start(), pattern) for pattern in self.shape.skip)
+        return bool(self.shape.skip) and any(reads_like(row.start(), pattern) for pattern in self.shape.skip)
 
     def _lost(self, row: Row) -> None:
         filled = [(i, cell) for i, cell in enumerate(row.cells, 1) if cell.strip()]
