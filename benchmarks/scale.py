@@ -1,6 +1,6 @@
 """Measures the pipeline against one hand-written DuckDB script, from a small town to a nation.
 
-    PYTHONPATH=. python -m benchmarks.scale S M L XL --public S M --profile      all tables of docs/performance.md
+    PYTHONPATH=. python -m benchmarks.scale S M L XL --public S M --profile --write docs/performance.md      all tables
     PYTHONPATH=. python -m benchmarks.scale S [--public] [--only cold,nothing,year,correction] [--memory 4GB]
                                             [--folder DIR] [--profile]
 
@@ -52,6 +52,7 @@ STEPS = {
     None: "attack on the finished files, put in force",
 }
 _SAMPLED_EVERY = 0.1
+BEGIN, END = "<!-- scale: begin -->", "<!-- scale: end -->"
 
 
 @dataclass
@@ -175,7 +176,12 @@ class Measured:
 
 def measure(size: str, public: bool, given: argparse.Namespace, folder: Path) -> Measured:
     """Make a world, run the script and the cases; of a public project only everything new, unless asked for more."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SOZIALRAUM_SCHLUESSEL": str(folder / "key")}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "SOZIALRAUM_SCHLUESSEL": str(folder / "key"),
+        "SOZIALRAUM_SPEICHER": given.memory,
+    }
     world, target = folder / size, folder / f"{size}-script"
     declared = [] if public else ["--internal"]
     wanted = given.only or (["cold"] if public else list(CASES))
@@ -221,7 +227,7 @@ def heading(given: argparse.Namespace) -> str:
     return (
         f"Measured {today}, {cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GB, "
         f"Python {platform.python_version()}, {versions}, commit {commit.stdout.strip() or 'unknown'}; "
-        f"fresh processes, one run each, script with {given.memory} for DuckDB. "
+        f"fresh processes, one run each, memory limit {given.memory} (script: of DuckDB; pipeline: of the process). "
         "Memory: largest sum over the process tree. "
         f"Load of the machine before: {os.getloadavg()[0]:.1f}."
     )
@@ -352,7 +358,8 @@ def main() -> None:
     )
     parser.add_argument("--only", type=lambda text: text.split(","), help=f"some of {','.join(CASES)}")
     parser.add_argument("--profile", action="store_true", help="where the time of the first size goes")
-    parser.add_argument("--memory", default="4GB", help="limit of the script's DuckDB")
+    parser.add_argument("--memory", default="4GB", help="limit of the script's DuckDB and of the pipeline's process")
+    parser.add_argument("--write", type=Path, help="Markdown file whose part between the two marks is replaced")
     parser.add_argument("--folder", type=Path, help="where the worlds are made and removed; XL takes tens of GB")
     given = parser.parse_args()
     if set(given.only or ()) - set(CASES) or set(given.sizes) - set(sizes):
@@ -361,18 +368,29 @@ def main() -> None:
     wanted = [(size, everything_public) for size in given.sizes] + [(size, True) for size in given.public or ()]
     if not wanted:
         parser.error("no size given")
-    print(heading(given), flush=True)
+    said = [heading(given)]
     with tempfile.TemporaryDirectory(dir=given.folder, prefix="scale-") as scratch:
         all_found = []
         for size, public in wanted:
             all_found.append(measure(size, public, given, Path(scratch)))
-            print(f"\n{table(all_found[-1])}", flush=True)
+            said.append(table(all_found[-1]))
             if "cold" in all_found[-1].cases:
-                print(f"\n{parts_table(all_found[-1])}", flush=True)
+                said.append(parts_table(all_found[-1]))
+            print("\n\n".join(said[-2:]), file=sys.stderr, flush=True)
         if len(all_found) > 1:
-            print(f"\n{memory_table(all_found)}", flush=True)
+            said.append(memory_table(all_found))
         if given.profile:
-            print(f"\n{profile(wanted[0][0], Path(scratch))}", flush=True)
+            said.append(profile(wanted[0][0], Path(scratch)))
+    text = "\n\n".join(said)
+    print(text)
+    if given.write:
+        write(given.write, text)
+
+
+def write(page: Path, text: str) -> None:
+    """Replace what stands between the marks of a page."""
+    before, rest = page.read_text(encoding="utf-8").split(BEGIN)
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def _declare(folder: Path, world: World) -> None:
     """Release, areas, and per indicator a topic with source, two measures and the indicator."""
     release = folder / "assets/release/defs.yaml"
     document = yaml.safe_load(release.read_text(encoding="utf-8"))
-    document["attributes"] |= {"city": LAND, "internal": world.internal}
+    document["attributes"] |= {"city": LAND, "internal": world.internal, "always_shown": ["stadt", "land"]}
     _write_yaml(release, [document])
     levels = [
         {"id": level, "title": {"de": one}, "plural": {"de": many}, "sort_key": len(LEVELS) - place}

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 import typer
 
@@ -36,6 +36,10 @@ def nightly(
             "--accept-changes", help="eine zurückgehaltene Massenänderung veröffentlichen, mit Grund", metavar="REASON"
         ),
     ] = None,
+    engine: Annotated[
+        Literal["duckdb", "spark"],
+        typer.Option("--engine", help="womit gerechnet wird; spark: wie in spark.yaml erklärt"),
+    ] = "duckdb",
 ) -> None:
     """Alles: Lieferungen annehmen, prüfen, rechnen, veröffentlichen.
 
@@ -46,7 +50,7 @@ def nightly(
     from pipelines.nightly import run_nightly
 
     gc.disable()  # importing makes millions of objects that stay; collecting meanwhile costs a quarter of the start
-    raise typer.Exit(run_nightly(project, Voice(), accept_changes=accept_changes))
+    raise typer.Exit(run_nightly(project, Voice(), accept_changes=accept_changes, on_spark=engine == "spark"))
 
 
 @app.command()

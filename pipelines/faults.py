@@ -169,8 +169,8 @@ def _sentence(number: int, error: BaseException, paths: Paths) -> str:
             return f"zu viele offene Dateien. Die Grenze (ulimit -n) anheben, {_AGAIN}."
         case errno.ENOMEM:
             return (
-                "der Arbeitsspeicher reicht nicht. Dem Lauf mehr Speicher geben oder große Lieferungen auf mehrere "
-                f"Dateien verteilen, {_AGAIN}."
+                "der Arbeitsspeicher reicht nicht. Dem Lauf mehr geben (Umgebungsvariable SOZIALRAUM_SPEICHER) "
+                f"oder große Lieferungen auf mehrere Dateien verteilen, {_AGAIN}."
             )
         case errno.ENOENT:
             return f"{shown} ist während des Laufs verschwunden. Prüfen, wer dort löscht, {_AGAIN}."

@@ -21,6 +21,7 @@ from pipelines.disclosure.cells import Key, cell_name
 from pipelines.files import quoted, replacing
 from pipelines.paths import Paths
 from pipelines.published import LEDGER
+from pipelines.session import connect
 from schemas.documents import LostKey
 
 KEY_VARIABLE = "SOZIALRAUM_SCHLUESSEL"
@@ -144,7 +145,7 @@ class CellLedger:
         ]
         table = pa.Table.from_pylist(rows, schema=_SCHEMA)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(self.folder / f"{release_id}.parquet") as temporary, duckdb.connect() as con:
+        with replacing(self.folder / f"{release_id}.parquet") as temporary, connect() as con:
             con.register("rows", table)
             con.execute(f"COPY rows TO '{quoted(temporary)}' (FORMAT parquet, COMPRESSION zstd)")
         self._take(release_id, changed)
@@ -239,7 +240,7 @@ def _counter(file: Path) -> tuple[int, str]:
 
 def _read(file: Path) -> dict[Key, Entry]:
     try:
-        with duckdb.connect() as con:
+        with connect() as con:
             rows = con.execute(f"SELECT * FROM read_parquet('{quoted(file)}')").fetchall()
     except duckdb.Error as error:
         raise DamagedLedger(

@@ -42,7 +42,7 @@ from pipelines.history import History
 from pipelines.intake.report import report_paths
 from pipelines.intake.run import SourceState, counted, current_state, refuse_lost, take_in
 from pipelines.ledger import CellLedger
-from pipelines.marts.edition import Content, Edition, build_edition, figure_marks
+from pipelines.marts.edition import Content, Edition, Engine, build_edition, figure_marks
 from pipelines.marts.models import Models
 from pipelines.marts.previous import Previous, read_previous
 from pipelines.past.held import taken_back
@@ -98,6 +98,7 @@ class Night:
     taken_in: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     known_marks: dict[str, str] = field(default_factory=dict)
+    engine: Engine | None = None
 
     @classmethod
     def begin(
@@ -265,6 +266,7 @@ class Night:
             release_id=self.release_id,
             commit=commit_of_program(),
             previous=previous,
+            engine=self.engine,
         )
 
     @property

@@ -20,6 +20,7 @@ from pipelines import alerts, faults, gate, lock
 from pipelines.exit_codes import EXIT_BUSY, EXIT_FAILED, EXIT_USAGE
 from pipelines.files import TEMPORARY, point_link, remove_leftovers
 from pipelines.incidents import KINDS, cause_of
+from pipelines.memory import BadMemoryLimit, memory_limit
 from pipelines.paths import Paths
 from pipelines.progress import Voice
 from pipelines.status import note_begin, note_end, refuse_stale
@@ -28,7 +29,14 @@ if TYPE_CHECKING:
     from pipelines.night import Night
 
 
-def run_nightly(root: Path, voice: Voice, now: dt.datetime | None = None, accept_changes: str | None = None) -> int:
+def run_nightly(
+    root: Path,
+    voice: Voice,
+    now: dt.datetime | None = None,
+    accept_changes: str | None = None,
+    *,
+    on_spark: bool = False,
+) -> int:
     """Run the night of the project in a folder and return its exit code (0, 1, 2, 3, 5; see README).
 
     Args:
@@ -36,6 +44,7 @@ def run_nightly(root: Path, voice: Voice, now: dt.datetime | None = None, accept
         voice: says what happens.
         now: moment of the night, by default the clock's.
         accept_changes: why a mass change may be published; the night then runs even if nothing is new.
+        on_spark: compute the tables on Apache Spark instead of DuckDB; a finished night is not repeated for it.
     """
     paths = Paths.of(root)
     if not paths.is_project():
@@ -48,6 +57,9 @@ def run_nightly(root: Path, voice: Voice, now: dt.datetime | None = None, accept
             "--accept-changes: der Grund fehlt; er wird zur Veröffentlichung vermerkt, "
             'z. B. --accept-changes "Zensus 2022, mit dem Statistikamt geklärt"'
         )
+        return EXIT_USAGE
+    if missing := _missing(on_spark):
+        voice.error(missing)
         return EXIT_USAGE
     try:
         held = lock.take(paths.lock_file)
@@ -64,7 +76,7 @@ def run_nightly(root: Path, voice: Voice, now: dt.datetime | None = None, accept
     before = _in_force(paths)
     note_begin(paths)
     try:
-        code, cause = _night(paths, voice, now, accept_changes)
+        code, cause = _night(paths, voice, now, accept_changes, on_spark)
         note_end(paths, code, cause)
     except Exception as error:  # noqa: BLE001 - a full disk or a folder without rights ends in words, not in a traceback
         code = _failed(paths, voice, error, before)
@@ -75,7 +87,22 @@ def run_nightly(root: Path, voice: Voice, now: dt.datetime | None = None, accept
     return code
 
 
-def _night(paths: Paths, voice: Voice, now: dt.datetime | None, accept_changes: str | None) -> tuple[int, str]:
+def _missing(on_spark: bool) -> str | None:
+    """What the machine lacks or is wrongly told about memory; None if all is well."""
+    try:
+        memory_limit()
+    except BadMemoryLimit as error:
+        return str(error)
+    if on_spark:
+        from pipelines.spark.machine import whats_missing
+
+        return whats_missing()
+    return None
+
+
+def _night(
+    paths: Paths, voice: Voice, now: dt.datetime | None, accept_changes: str | None, on_spark: bool
+) -> tuple[int, str]:
     """Exit code, and the kind of what made the run fail ('' if nothing did)."""
     refuse_stale(paths)
     verdict = gate.examine(paths, (now or dt.datetime.now(dt.UTC)).date())
@@ -85,7 +112,7 @@ def _night(paths: Paths, voice: Voice, now: dt.datetime | None, accept_changes: 
             _close_records(paths)
         return _repeat(verdict.record, voice), ""
     voice.say(f"Lauf beginnt ({verdict.reason})")
-    return _run(paths, voice, now, accept_changes)
+    return _run(paths, voice, now, accept_changes, on_spark)
 
 
 def _repeat(record: dict[str, Any], voice: Voice) -> int:
@@ -99,13 +126,19 @@ def _repeat(record: dict[str, Any], voice: Voice) -> int:
     return int(record["exit_code"])
 
 
-def _run(paths: Paths, voice: Voice, now: dt.datetime | None, accept_changes: str | None) -> tuple[int, str]:
+def _run(
+    paths: Paths, voice: Voice, now: dt.datetime | None, accept_changes: str | None, on_spark: bool
+) -> tuple[int, str]:
     from pipelines.night import Night
     from pipelines.project import ConfigError
 
     try:
         night = Night.begin(paths.root, voice.say, now, accept_changes)
         night.models.order  # noqa: B018 - reads all SQL: what is wrong with it is said before anything runs
+        if on_spark:
+            from pipelines.spark.engine import spark_engine
+
+            night.engine = spark_engine(night.models)
     except ConfigError as error:
         voice.error("Die Beschreibung des Projekts ist nicht gültig, zu berichtigen:")
         for problem in error.problems:

@@ -6,14 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from pipelines.disclosure.protection import RULES_VERSION, Protection
 from pipelines.files import quoted, replacing
 from pipelines.history import out_of_force
 from pipelines.intake.run import SourceState
 from pipelines.project import Project
 from pipelines.provenance.files import FIGURE_KEY, provenance_beside
+from pipelines.session import connect
 
 Row = tuple[Any, ...]
 
@@ -91,7 +90,7 @@ def publish_provenance(project: Project, internal: Path, public: Path) -> None:
     with replacing(made["figure_part"]) as temporary:  # says which figures are added up, and nothing of them
         shutil.copyfile(given["figure_part"], temporary)
     elsewhere = [(s.id,) for s in project.sources.values() if s.publication == "public_elsewhere"]
-    with replacing(made["figure_source"]) as temporary, duckdb.connect() as con:
+    with replacing(made["figure_source"]) as temporary, connect() as con:
         con.execute("CREATE TABLE elsewhere (source_id VARCHAR)")
         if elsewhere:
             con.executemany("INSERT INTO elsewhere VALUES (?)", elsewhere)

@@ -100,6 +100,12 @@ class References:
         level = release.report.book_level
         if level is not None and level not in levels:
             self._unknown(parsed, ("report", "book_level"), "Ebene", level, levels)
+        for told in release.report.levels:
+            if told not in levels:
+                self._unknown(parsed, ("report", "levels"), "Ebene", told, levels)
+        for number, shown in enumerate(release.always_shown):
+            if shown not in levels:
+                self._unknown(parsed, ("always_shown", number), "Ebene", shown, levels)
         topics = {self.project.topic(indicator) for indicator in self.project.indicators.values()}
         for number, chapter in enumerate(release.report.chapters):
             for topic in chapter.topics:

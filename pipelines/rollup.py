@@ -10,6 +10,7 @@ Where each figure comes from is noted on the way: the cell of a delivered one, t
 from __future__ import annotations
 
 import datetime as dt
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,20 +23,23 @@ from pipelines.files import TEMPORARY, quoted, replacing
 from pipelines.intake.run import SourceState, reading_path
 from pipelines.intake.tables import plain_heading
 from pipelines.project import Project
-from pipelines.provenance.files import FIGURE_PART, FIGURE_SOURCE, provenance_beside
+from pipelines.provenance.files import FIGURE_PART, provenance_beside
 from pipelines.provenance.wording import correction_in_words
+from pipelines.session import open_session
 from schemas.documents import ORIGINS, TOTAL, Measure, RolledUp
+from schemas.reading import READING
 
 _PLACE = "measure_id, category, area_id, period_type, reference_date"
 _KEY = "measure_id, category, area_id, area_level, period_type, reference_date, period"
 _ORIGIN_RANK = "CASE origin " + " ".join(f"WHEN '{o}' THEN {i}" for i, o in enumerate(ORIGINS)) + " END"
-_RANK_ORIGIN = "CASE origin_rank " + " ".join(f"WHEN {i} THEN '{o}'" for i, o in enumerate(ORIGINS)) + " END"
+_RANK_ORIGIN = (
+    "CASE origin_rank " + " ".join(f"WHEN {i} THEN '{o}'::origin_code" for i, o in enumerate(ORIGINS)) + " END"
+)
 
-# What becomes of several parts o (weight w) when they are added up; `wanted` parts are needed. Added in a fixed order:
-# estimated parts are fractions, and the last digit of their sum depends on it.
+# What becomes of several parts o (weight w) when they are added up; `wanted` parts are needed. Fractions are added in a
+# fixed order: the last digit of their sum depends on it.
 _SUM = """
-    CASE WHEN count(o.value) = {wanted}
-         THEN sum({weight} * o.value ORDER BY o.area_id, o.category, o.reference_date) END AS value,
+    CASE WHEN count(o.value) = {wanted} THEN sum({weight} * o.value {order}) END AS value,
     CASE WHEN bool_or(coalesce(o.is_suppressed, false)) THEN 'Q'
          WHEN count(o.value) < {wanted} THEN 'O'
          WHEN bool_or({weight} < 1 OR o.obs_status = 'E') THEN 'E' ELSE 'A' END AS obs_status,
@@ -46,13 +50,17 @@ _SUM = """
     greatest(max(o.origin_rank), CASE WHEN bool_or({doubt}) THEN {inferred} ELSE 0 END) AS origin_rank,
     CASE WHEN bool_or({weight} < 1 OR o.method = 'estimated') THEN 'estimated' ELSE 'rolled_up' END AS method,
     max(o.data_as_of) AS data_as_of,
-    array_to_string(list_sort(list_distinct(flatten(list(string_split(o.delivery_ids, ';'))))), ';') AS delivery_ids
+    CASE WHEN min(o.delivery_ids) = max(o.delivery_ids) THEN min(o.delivery_ids)
+         ELSE array_to_string(list_sort(list_distinct(
+             string_split(string_agg(DISTINCT o.delivery_ids, ';'), ';'))), ';') END AS delivery_ids
 """
 
+_IN_ORDER = "ORDER BY o.area_id, o.category, o.reference_date"
 
-def _sum(wanted: str | int, weight: str = "1", doubt: str = "false") -> str:
+
+def _sum(order: str, wanted: str | int, weight: str = "1", doubt: str = "false") -> str:
     """Columns of a sum; `doubt` tells which parts belong to it by an assumption only: then the sum is our reading."""
-    return _SUM.format(wanted=wanted, weight=weight, doubt=doubt, inferred=ORIGINS.index("inferred"))
+    return _SUM.format(order=order, wanted=wanted, weight=weight, doubt=doubt, inferred=ORIGINS.index("inferred"))
 
 
 @dataclass(frozen=True)
@@ -74,78 +82,176 @@ def build_observation(project: Project, states: dict[str, SourceState], target: 
     measure), obs_status, conf_status, is_suppressed, suppression_reason, origin, method, data_as_of, delivery_ids.
     Beside it stand the files of `provenance_beside`: the cell of every delivered figure, the parts of every sum.
     """
-    with duckdb.connect() as con:
-        con.execute("SET preserve_insertion_order = false")
-        con.execute(f"SET temp_directory = '{quoted(target.with_name(TEMPORARY + 'ausgelagert'))}'")
-        _load_readings(con, project, states)
+    beside = provenance_beside(target)
+    with (
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=TEMPORARY) as scratch,
+        open_session(scratch) as con,
+    ):
+        con.execute("SET preserve_insertion_order = false")  # what has an order gets it by ORDER BY
+        con.execute("ATTACH ':memory:' AS scratch (COMPRESS)")
+        con.execute("USE scratch")
+        files = _load_slices(con, project, states)
+        _create_types(con, project)
         _load_corrections(con, states)
         _load_areas(con, project)
-        _choose(con, project)
+        chosen = _choose(con, files)
         con.execute(_PARTS)
-        gaps = _roll_up(con, project)
-        _category_totals(con, project)
+        order = _IN_ORDER if _has_fractions(con, project) else ""
+        gaps = _roll_up(con, project, order)
+        _category_totals(con, project, order)
         for measure in project.measures.values():
             if measure.formed is not None:
-                _form(con, measure)
+                _form(con, measure, order)
         observation = f"""
             SELECT {_KEY}, value, obs_status, conf_status, is_suppressed, suppression_reason,
                 {_RANK_ORIGIN} AS origin, method, data_as_of, delivery_ids
             FROM observed
             ORDER BY {_PLACE}
         """
-        beside = provenance_beside(target)
-        cells = f"SELECT {_PLACE}, {_CELL} FROM chosen ORDER BY ALL"
-        parts = f"SELECT {', '.join(FIGURE_PART)} FROM part ORDER BY ALL"
-        for file, query in ((beside["figure_source"], cells), (beside["figure_part"], parts), (target, observation)):
+        columns = ", ".join(FIGURE_PART)
+        parts = f"SELECT {columns} FROM part ORDER BY {columns}"
+        for file, query in ((beside["figure_source"], chosen), (beside["figure_part"], parts), (target, observation)):
             with replacing(file) as temporary:
                 con.execute(f"COPY ({query}) TO '{quoted(temporary)}' (FORMAT parquet, COMPRESSION zstd)")
+        con.execute("USE memory; DETACH scratch")
     return gaps
+
+
+_TYPES = {
+    "measure_id": "measure_code",
+    "category": "category_code",
+    "area_id": "area_code",
+    "area_level": "level_code",
+    "period_type": "period_type_code",
+    "reference_date": "DATE",
+    "period": "period_code",
+}
+"""Types of key columns: texts are kept as numbers of a sorted list, in whose order they sort; in Parquet they are texts
+again. Joining, sorting and writing them costs a fraction."""
+
+_FIXED = {
+    "obs_status_code": {"A", "E", "O", "Q"},
+    "conf_status_code": {"C", "F"},
+    "reason_code": {"confidential", "missing_source"},
+    "method_code": {"delivered", "estimated", "rolled_up"},
+    "origin_code": set(ORIGINS),
+    "kind_code": {"areas", "categories", "periods"},
+}
 
 
 # ---------------------------------------------------------------- inputs
 
 
-def _load_readings(con: duckdb.DuckDBPyConnection, project: Project, states: dict[str, SourceState]) -> None:
-    """Table `in_force`: per slice (source, measure, period, level) all rows of the newest delivery that has it."""
-    con.execute(
-        """
-        CREATE TABLE in_force (
-            source_id VARCHAR, measure_id VARCHAR, category VARCHAR, area_id VARCHAR, area_level VARCHAR,
-            period_type VARCHAR, reference_date DATE, period VARCHAR, value DOUBLE, status VARCHAR, origin VARCHAR,
-            received_on DATE, delivery_id VARCHAR, sheet VARCHAR, line BIGINT, column_number INTEGER,
-            column_name VARCHAR, received_text VARCHAR
-        )
-        """
-    )
+@dataclass(frozen=True)
+class _Files:
+    """Readings whose figures are in force: those that supply all they hold, and those that supply some slices."""
+
+    whole: list[str]
+    partly: list[str]
+
+
+_READ = """
+    SELECT r.*, d.source_id, d.received_on, d.delivery_id
+    FROM read_parquet({files}, filename = 'file') r
+    JOIN delivery d USING (file)
+"""
+
+_SLICES = """
+    CREATE TABLE slice AS
+    SELECT file, source_id, seq, measure_id, category, area_level, period_type, reference_date, period
+    FROM (SELECT DISTINCT file, measure_id, category, area_level, period_type, reference_date, period
+          FROM read_parquet($files, filename = 'file'))
+    JOIN delivery USING (file);
+"""
+
+_NEWEST = """
+    CREATE TABLE newest AS
+    SELECT * FROM slice
+    QUALIFY seq = max(seq) OVER (PARTITION BY source_id, measure_id, period_type, reference_date, area_level)
+"""
+
+_SUPPLY = """
+    CREATE TABLE supply AS
+    SELECT file, measure_id, category, area_level, period_type, reference_date, period
+    FROM newest JOIN preference USING (measure_id, area_level, source_id)
+    QUALIFY rank = min(rank) OVER (PARTITION BY measure_id, category, area_level, period_type, reference_date)
+"""
+
+
+def _load_slices(con: duckdb.DuckDBPyConnection, project: Project, states: dict[str, SourceState]) -> _Files:
+    """Tables `delivery`, `newest` and `supply`: which reading supplies which slice.
+
+    Per slice (source, measure, period, level) the newest delivery counts, and of several sources the first in the
+    measure's preference, per category.
+    """
     rows: list[tuple[str, str, int, dt.date, str]] = []
     for state in states.values():
         for delivery in state.in_force:
             path = str(reading_path(project, delivery, delivery.rules or ""))
             rows.append((path, delivery.source, delivery.seq, delivery.received_on, delivery.delivery_id))
-    if not rows:
-        return
     con.execute(
         "CREATE TABLE delivery (file VARCHAR, source_id VARCHAR, seq INTEGER, received_on DATE, delivery_id VARCHAR)"
     )
-    con.executemany("INSERT INTO delivery VALUES (?, ?, ?, ?, ?)", rows)
-    con.execute(
+    if rows:
+        con.executemany("INSERT INTO delivery VALUES (?, ?, ?, ?, ?)", rows)
+        con.execute(_SLICES, {"files": [row[0] for row in rows]})
+    else:
+        con.execute(
+            """
+            CREATE TABLE slice (file VARCHAR, source_id VARCHAR, seq INTEGER, measure_id VARCHAR, category VARCHAR,
+                area_level VARCHAR, period_type VARCHAR, reference_date DATE, period VARCHAR)
+            """
+        )
+    con.execute("CREATE TABLE preference (measure_id VARCHAR, area_level VARCHAR, rank INTEGER, source_id VARCHAR)")
+    preferred = [
+        (measure.id, level, rank, figure)
+        for measure in project.measures.values()
+        for level, figures in measure.levels.items()
+        for rank, figure in enumerate(figures)
+        if isinstance(figure, str)
+    ]
+    if preferred:
+        con.executemany("INSERT INTO preference VALUES (?, ?, ?, ?)", preferred)
+    con.execute(_NEWEST)
+    con.execute(_SUPPLY)
+    found = con.execute(
         """
-        INSERT INTO in_force
-        SELECT d.source_id, r.measure_id, r.category, r.area_id, r.area_level, r.period_type, r.reference_date,
-            r.period, r.value, r.status, r.origin, d.received_on, d.delivery_id,
-            r.sheet, r.line, r."column", r.column_name, r.text
-        FROM read_parquet($files, filename = 'file') r
-        JOIN delivery d USING (file)
-        QUALIFY d.seq = max(d.seq) OVER (
-            PARTITION BY d.source_id, r.measure_id, r.period_type, r.reference_date, r.area_level)
-        """,
-        {"files": [row[0] for row in rows]},
-    )
+        SELECT file, held = supplied
+        FROM (SELECT file, count(*) AS held FROM slice GROUP BY file)
+        JOIN (SELECT file, count(*) AS supplied FROM supply GROUP BY file) USING (file)
+        ORDER BY file
+        """
+    ).fetchall()
+    return _Files([file for file, whole in found if whole], [file for file, whole in found if not whole])
+
+
+def _create_types(con: duckdb.DuckDBPyConnection, project: Project) -> None:
+    """Sorted lists of all texts that stand in the key of a figure, in its status, or for a delivery."""
+    lists = {
+        **_FIXED,
+        "measure_code": {name for m in project.measures for name in (m, _yearly(m))},
+        "category_code": {c for m in project.measures.values() for c in m.all_categories()} | {TOTAL},
+        "area_code": set(project.directory.areas),
+        "level_code": set(project.directory.levels),
+    }
+    for name, column in (("period_type_code", "period_type"), ("period_code", "period")):
+        lists[name] = {text for (text,) in con.execute(f"SELECT DISTINCT {column} FROM supply").fetchall()}
+    lists["delivery_code"] = {text for (text,) in con.execute("SELECT delivery_id FROM delivery").fetchall()}
+    for name, texts in lists.items():
+        con.register("texts_in", pa.table({"text": pa.array(sorted(texts), pa.string())}))
+        con.execute(f"CREATE TYPE {name} AS ENUM (SELECT text FROM texts_in)")
+        con.unregister("texts_in")
 
 
 def _load_corrections(con: duckdb.DuckDBPyConnection, states: dict[str, SourceState]) -> None:
     """Table `touched`: per cell the declared corrections of its row in words; one of another figure is none of its."""
-    con.execute("CREATE TABLE corrected (delivery_id VARCHAR, sheet VARCHAR, line BIGINT, name VARCHAR, words VARCHAR)")
+    con.execute(
+        """
+        CREATE TABLE touched (
+            delivery_id delivery_code, sheet VARCHAR, line BIGINT, column_number INTEGER, correction VARCHAR);
+        CREATE TABLE corrected (delivery_id VARCHAR, sheet VARCHAR, line BIGINT, name VARCHAR, words VARCHAR)
+        """
+    )
     rows = [
         (c.delivery, c.sheet or "", line, plain_heading(c.column), correction_in_words(c, position))
         for state in states.values()
@@ -153,19 +259,28 @@ def _load_corrections(con: duckdb.DuckDBPyConnection, states: dict[str, SourceSt
         if not c.drop
         for position, line in enumerate(c.all_lines())
     ]
-    if rows:
-        con.executemany("INSERT INTO corrected VALUES (?, ?, ?, ?, ?)", rows)
+    deliveries = {row[0] for row in rows}
+    known = con.execute("SELECT file, delivery_id FROM delivery WHERE file IN (SELECT file FROM supply)").fetchall()
+    touched = [file for file, delivery in known if delivery in deliveries]
+    if not touched:
+        return
+    con.executemany("INSERT INTO corrected VALUES (?, ?, ?, ?, ?)", rows)
     con.execute(
-        """
-        CREATE TABLE touched AS
-        WITH figure_column AS (SELECT DISTINCT delivery_id, column_name AS name FROM in_force)
-        SELECT r.delivery_id, r.sheet, r.line, r.column_number,
+        f"""
+        INSERT INTO touched
+        WITH in_force AS (
+            SELECT r.* FROM ({_READ.format(files="$files")}) r
+            SEMI JOIN newest USING (file, measure_id, category, area_level, period_type, reference_date)
+        ),
+        figure_column AS (SELECT DISTINCT delivery_id, column_name AS name FROM in_force)
+        SELECT r.delivery_id, r.sheet, r.line, r."column",
             string_agg(DISTINCT c.words, ' ' ORDER BY c.words) AS correction
         FROM in_force r
         JOIN corrected c ON c.delivery_id = r.delivery_id AND c.sheet = r.sheet AND c.line = r.line
         WHERE c.name = r.column_name OR (r.delivery_id, c.name) NOT IN (FROM figure_column)
         GROUP BY ALL
-        """
+        """,
+        {"files": touched},
     )
 
 
@@ -199,7 +314,13 @@ def _load_areas(con: duckdb.DuckDBPyConnection, project: Project) -> None:
     types = [pa.string()] * 4 + [pa.float64(), pa.date32(), pa.date32(), pa.string(), pa.bool_()]
     table = pa.table({n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)})
     con.register("below_in", table)
-    con.execute("CREATE TABLE below AS SELECT * FROM below_in")
+    con.execute(
+        """
+        CREATE TABLE below (area_id area_code, area_level level_code, parent_id area_code, parent_level level_code,
+            weight DOUBLE, starts DATE, ends DATE, hierarchy VARCHAR, doubt BOOLEAN);
+        INSERT INTO below FROM below_in
+        """
+    )
 
 
 _Way = tuple[str, str, str, str, float, dt.date, dt.date, str, bool]
@@ -219,31 +340,33 @@ def _one_step(way: _Way, step: Membership, parent: Area, whole_level: bool) -> _
     return area_id, level, parent.area_id, parent.level, weight * step.weight, start, end, hierarchy, doubt
 
 
-def _choose(con: duckdb.DuckDBPyConnection, project: Project) -> None:
-    """Tables `chosen` (with its cell) and `observed`: of several sources the first in the measure's preference."""
-    con.execute("CREATE TABLE preference (measure_id VARCHAR, area_level VARCHAR, rank INTEGER, source_id VARCHAR)")
-    rows = [
-        (measure.id, level, rank, figure)
-        for measure in project.measures.values()
-        for level, figures in measure.levels.items()
-        for rank, figure in enumerate(figures)
-        if isinstance(figure, str)
-    ]
-    if rows:
-        con.executemany("INSERT INTO preference VALUES (?, ?, ?, ?)", rows)
+def _choose(con: duckdb.DuckDBPyConnection, files: _Files) -> str:
+    """Table `observed`, of what the readings supply; returns the query of the cells it stands in, sorted."""
     con.execute(
         f"""
-        CREATE TABLE chosen AS
-        SELECT {_KEY}, value, status, origin, received_on, {_CELL}
-        FROM in_force JOIN preference USING (measure_id, area_level, source_id)
-        LEFT JOIN touched USING (delivery_id, sheet, line, column_number)
-        QUALIFY rank = min(rank) OVER (PARTITION BY measure_id, category, area_level, period_type, reference_date)
+        CREATE TABLE observed (
+            {", ".join(f"{name} {_TYPES[name]}" for name in _KEY.split(", "))}, value DOUBLE,
+            obs_status obs_status_code, conf_status conf_status_code, is_suppressed BOOLEAN,
+            suppression_reason reason_code, origin_rank INTEGER, method method_code, data_as_of DATE,
+            delivery_ids VARCHAR)
         """
     )
-    con.execute("UPDATE chosen SET sheet = NULL WHERE sheet = ''")  # text files have none
+    reads = [_READ.format(files=_listed(files.whole))] if files.whole else []
+    if files.partly:
+        reads.append(
+            f"SELECT r.* FROM ({_READ.format(files=_listed(files.partly))}) r "
+            "SEMI JOIN supply USING (file, measure_id, category, area_level, period_type, reference_date)"
+        )
+    reads = reads or ["SELECT * FROM nothing_read"]
+    if not (files.whole or files.partly):
+        con.register("nothing_in", READING.empty_table())
+        con.execute(
+            "CREATE TABLE nothing_read AS SELECT *, '' AS delivery_id, DATE '2000-01-01' AS received_on FROM nothing_in"
+        )
+    read = " UNION ALL ".join(reads)
     con.execute(
         f"""
-        CREATE TABLE observed AS
+        INSERT INTO observed
         SELECT {_KEY}, value,
             CASE status WHEN 'value' THEN 'A' WHEN 'suppressed' THEN 'Q' ELSE 'O' END AS obs_status,
             CASE status WHEN 'suppressed' THEN 'C' ELSE 'F' END AS conf_status,
@@ -252,9 +375,39 @@ def _choose(con: duckdb.DuckDBPyConnection, project: Project) -> None:
                 AS suppression_reason,
             {_ORIGIN_RANK} AS origin_rank, 'delivered' AS method, received_on AS data_as_of,
             delivery_id AS delivery_ids
-        FROM chosen
+        FROM ({read})
         """
     )
+    place = ", ".join(f"{name}::{_TYPES[name]} AS {name}" for name in _PLACE.split(", "))
+    return f"""
+        SELECT {_PLACE}, c.delivery_id, nullif(c.sheet, '') AS sheet, c.line, c."column" AS column_number, column_name,
+            text AS received_text, correction
+        FROM (SELECT {place}, delivery_id::delivery_code AS delivery_id, sheet, line, "column", column_name, text
+              FROM ({read})) c
+        LEFT JOIN touched t
+            ON t.delivery_id = c.delivery_id AND t.sheet = c.sheet AND t.line = c.line AND t.column_number = c."column"
+        ORDER BY {_PLACE}
+    """
+
+
+def _listed(files: list[str]) -> str:
+    return "[" + ", ".join("'" + file.replace("'", "''") + "'" for file in files) + "]"
+
+
+def _has_fractions(con: duckdb.DuckDBPyConnection, project: Project) -> bool:
+    """Whether anything but whole numbers may be added up: only then the order matters."""
+    added = [m.id for m in project.measures.values() if m.category_total == "summed"]
+    added += [m.formed.measure for m in project.measures.values() if m.formed]
+    added += [m.id for m in project.measures.values() if any(_depth(m, level) for level in m.levels)]
+    row = con.execute(
+        """
+        SELECT EXISTS (SELECT 1 FROM below WHERE weight <> 1)
+            OR EXISTS (
+                SELECT 1 FROM observed WHERE value <> trunc(value) AND list_contains($added, measure_id::VARCHAR))
+        """,
+        {"added": added},
+    ).fetchone()
+    return bool(row and row[0])
 
 
 # ---------------------------------------------------------------- sums
@@ -281,7 +434,7 @@ _PART_OF = """
     GROUP BY ALL
 """
 
-_SUMMED = f"""
+_SUMMED = """
     CREATE OR REPLACE TEMP TABLE summed AS
     WITH periods AS (
         SELECT DISTINCT w.measure_id, o.category, w.area_level, w.from_level, o.period_type,
@@ -290,7 +443,7 @@ _SUMMED = f"""
         JOIN observed o ON o.measure_id = w.measure_id AND o.area_level = w.from_level
     )
     SELECT p.measure_id, p.category, b.parent_id AS area_id, p.area_level, p.period_type, p.reference_date,
-        p.period, {_sum("count(*)", "b.weight", "b.doubt")}
+        p.period, {sums}
     FROM periods p
     JOIN part_of b ON b.area_level = p.from_level AND b.parent_level = p.area_level
         AND b.reference_date = p.reference_date
@@ -300,13 +453,11 @@ _SUMMED = f"""
     HAVING count(o.area_id) > 0
 """
 
-_CELL = ", ".join(FIGURE_SOURCE)
-
 _PARTS = """
     CREATE TABLE part (
-        measure_id VARCHAR, category VARCHAR, area_id VARCHAR, period_type VARCHAR, reference_date DATE,
-        part_measure_id VARCHAR, part_category VARCHAR, part_area_id VARCHAR, part_reference_date DATE,
-        weight DOUBLE, kind VARCHAR
+        measure_id measure_code, category category_code, area_id area_code, period_type period_type_code,
+        reference_date DATE, part_measure_id measure_code, part_category category_code, part_area_id area_code,
+        part_reference_date DATE, weight DOUBLE, kind kind_code
     )
 """
 
@@ -326,9 +477,11 @@ _GAPS = """
 """
 
 
-def _roll_up(con: duckdb.DuckDBPyConnection, project: Project) -> list[Gap]:
+def _roll_up(con: duckdb.DuckDBPyConnection, project: Project, order: str) -> list[Gap]:
     """Add up areas, lowest sums first. A delivered figure stays; it is compared with the sum."""
-    con.execute("CREATE TABLE wanted (measure_id VARCHAR, area_level VARCHAR, from_level VARCHAR, tolerance DOUBLE)")
+    con.execute(
+        "CREATE TABLE wanted (measure_id measure_code, area_level level_code, from_level level_code, tolerance DOUBLE)"
+    )
     con.execute(_PART_OF)
     gaps: list[Gap] = []
     steps: dict[int, list[tuple[str, str, str, float]]] = {}
@@ -340,7 +493,7 @@ def _roll_up(con: duckdb.DuckDBPyConnection, project: Project) -> list[Gap]:
     for depth in sorted(steps):
         con.execute("DELETE FROM wanted")
         con.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?)", steps[depth])
-        con.execute(_SUMMED)
+        con.execute(_SUMMED.format(sums=_sum(order, "count(*)", "b.weight", "b.doubt")))
         gaps += [Gap(*row) for row in con.execute(_GAPS).fetchall()]
         con.execute(
             f"""
@@ -361,28 +514,29 @@ def _roll_up(con: duckdb.DuckDBPyConnection, project: Project) -> list[Gap]:
     return gaps
 
 
-def _category_totals(con: duckdb.DuckDBPyConnection, project: Project) -> None:
+def _category_totals(con: duckdb.DuckDBPyConnection, project: Project, order: str) -> None:
     """`insgesamt` of a split that its office delivers without a total: the sum over all declared categories."""
     for measure in project.measures.values():
         if measure.category_total == "summed":
             codes = [category.id for category in measure.categories]
-            _add_categories(con, measure.id, codes, measure.id)
+            _add_categories(con, measure.id, codes, measure.id, order)
 
 
-def _form(con: duckdb.DuckDBPyConnection, measure: Measure) -> None:
+def _form(con: duckdb.DuckDBPyConnection, measure: Measure, order: str) -> None:
     """A declared sum over categories and, if asked for, over consecutive periods (a year apart) up to the one named."""
     formed = measure.formed
     assert formed is not None
     if formed.periods == 1:
-        _add_categories(con, formed.measure, formed.categories, measure.id)
+        _add_categories(con, formed.measure, formed.categories, measure.id, order)
         return
-    yearly = f"{measure.id} yearly"
-    _add_categories(con, formed.measure, formed.categories, yearly)
+    yearly = _yearly(measure.id)
+    _add_categories(con, formed.measure, formed.categories, yearly, order)
     con.execute(
         f"""
         INSERT INTO observed BY NAME
-        SELECT $target AS measure_id, e.category, e.area_id, e.area_level, e.period_type, e.reference_date, e.period,
-            {_sum("count(*)")}
+        SELECT $target::measure_code AS measure_id, e.category, e.area_id, e.area_level, e.period_type,
+            e.reference_date, e.period,
+            {_sum(order, "count(*)")}
         FROM observed e
         JOIN observed o ON o.measure_id = e.measure_id AND o.area_id = e.area_id AND o.period_type = e.period_type
             AND {_pooled("o", "e")}
@@ -408,6 +562,11 @@ def _form(con: duckdb.DuckDBPyConnection, measure: Measure) -> None:
     con.execute("DELETE FROM observed WHERE measure_id = ?", [yearly])
 
 
+def _yearly(measure_id: str) -> str:
+    """Name of the sums of single years that a measure over several is made of."""
+    return f"{measure_id} yearly"
+
+
 def _pooled(part: str, figure: str = "s") -> str:
     """Condition: a year belongs to those that end with the year of a figure."""
     return (
@@ -417,16 +576,16 @@ def _pooled(part: str, figure: str = "s") -> str:
     )
 
 
-def _add_categories(con: duckdb.DuckDBPyConnection, base: str, codes: list[str], target: str) -> None:
+def _add_categories(con: duckdb.DuckDBPyConnection, base: str, codes: list[str], target: str, order: str) -> None:
     """`target`/insgesamt = sum of categories `codes` of `base`, wherever one of them exists and no total yet."""
     con.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE summed AS
         SELECT * FROM (
-            SELECT $target AS measure_id, '{TOTAL}' AS category, o.area_id, o.area_level, o.period_type,
-                o.reference_date, o.period, {_sum(len(codes))}
+            SELECT $target::measure_code AS measure_id, '{TOTAL}'::category_code AS category, o.area_id,
+                o.area_level, o.period_type, o.reference_date, o.period, {_sum(order, len(codes))}
             FROM observed o
-            WHERE o.measure_id = $base AND list_contains($codes, o.category)
+            WHERE o.measure_id = $base AND list_contains($codes, o.category::VARCHAR)
             GROUP BY ALL
         ) s
         ANTI JOIN observed x USING (measure_id, category, area_id, period_type, reference_date)
@@ -438,7 +597,7 @@ def _add_categories(con: duckdb.DuckDBPyConnection, base: str, codes: list[str],
         INSERT INTO part BY NAME
         {_FIGURE_AND_PART}, 1 AS weight, 'categories' AS kind
         FROM summed s
-        JOIN observed o ON o.measure_id = $base AND list_contains($codes, o.category) AND o.area_id = s.area_id
+        JOIN observed o ON o.measure_id = $base AND list_contains($codes, o.category::VARCHAR) AND o.area_id = s.area_id
             AND o.period_type = s.period_type AND o.reference_date = s.reference_date
         """,
         {"base": base, "codes": codes},

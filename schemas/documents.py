@@ -880,6 +880,10 @@ class Mart(Strict):
     columns_per_indicator: dict[str, Column] = Field(
         default={}, description="column name with {id} -> column; one group per indicator follows the fixed columns"
     )
+    batch: Literal["indicator_id", "area_id"] | None = Field(
+        default=None,
+        description="rows of one value of this column depend on no others: the table may be built in batches of values",
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> Mart:
@@ -894,6 +898,8 @@ class Mart(Strict):
         missing = [column for column in self.key if column not in self.columns]
         if missing:
             raise ValueError(f"key nennt unbekannte Spalten: {', '.join(missing)}")
+        if self.batch and self.schema_name != "step" and self.key[:1] != [self.batch]:
+            raise ValueError("der Schlüssel einer Tabelle mit batch beginnt mit dieser Spalte")
         return self
 
 
@@ -934,6 +940,9 @@ class Report(Strict):
         default=None,
         description="area level of table book and printed reports; by default the one below the city with fewest areas",
     )
+    levels: list[Identifier] = Field(
+        default=[], description="levels of whose areas the pages speak, besides the city's; by default all"
+    )
     feedback: str | None = Field(default=None, description="whom readers tell about barriers and mistakes")
 
 
@@ -952,6 +961,12 @@ class Release(Strict):
     internal: bool = Field(default=False, description="true: nothing is published, only the internal marts are built")
     keep: int = Field(default=30, ge=2, description="number of releases kept on disk")
     lost_keys: list[LostKey] = []
+    always_shown: list[Identifier] = Field(
+        default=[],
+        exclude=True,  # told by the figures that it leaves visible: without it a release is the same as before
+        description="levels whose figures are not withheld to protect others, unless there is no other protection; "
+        "then each area of such a level is protected by itself",
+    )
     report: Report = Report()
     mass_change: MassChange | None = Field(
         default=None,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import datetime as dt
+import hashlib
 import itertools
 import json
 import random
@@ -26,6 +27,7 @@ import yaml
 from pipelines.audit import release_attack
 from pipelines.audit.facts import Facts, Key, decimals, printed
 from pipelines.audit.release import ABSENT, Audit, Earlier, Leak, Need, audit_release, remainder
+from pipelines.audit.release_tokens import strange
 from pipelines.disclosure.attack import SolverFailed
 from pipelines.marts.edition import build_edition
 from pipelines.marts.models import Models
@@ -1066,3 +1068,14 @@ def test_bytes_beside_the_figures_are_found(models: Models, release: Path) -> No
     changed = (wide, plain, german, release / "daten/kennzahlen.xlsx", release / "daten/indikatoren.xlsx")
     assert {path.relative_to(release).as_posix() for path in changed} | {"sozialraum.duckdb"} <= set(found)
     assert sheet in found["daten/indikatoren.xlsx"]
+
+
+def test_a_hash_in_the_raw_file_is_seen_and_a_table_of_short_texts_is_none() -> None:
+    """DuckDB keeps the pieces of area numbers and names side by side: digits, then the first letters of Bezirk."""
+    digests = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(500)]
+    for digest in digests:
+        assert strange(b"\x00x" + digest.encode() + b"\x00", set(), binary=True) == [digest]
+        assert strange(digest.encode(), {digest.encode()}, binary=True) == []
+    pieces = "".join(f"{number:02d}" for number in range(10, 60))
+    assert strange(f"{pieces}Bezirk".encode(), set(), binary=True) == []
+    assert strange(f"{pieces}Bezirk".encode(), set()) == [f"{pieces}be"], "in a text nothing is excused"

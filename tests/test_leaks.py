@@ -282,7 +282,11 @@ def test_sums_of_measures_hidden_from_the_protector(sums: Path, monkeypatch: Pat
 def test_no_protector_at_all(struck: Path, monkeypatch: Patch) -> None:
     """Only the small figures are starred: subtraction tells them."""
     with monkeypatch.context() as patch:
-        patch.setattr(protection, "protect", lambda task, cache: Pattern(task.closed.copy(), 0.0, 0.0, "exact", []))
+        patch.setattr(
+            protection,
+            "protect",
+            lambda task, cache: Pattern(task.closed.copy(), 0.0, 0.0, "exact", [], np.zeros_like(task.closed)),
+        )
         audit = stopped(struck)
         assert computed(audit, district(2))
         assert computed(audit, district(3))
@@ -296,7 +300,7 @@ def test_one_secondary_star_too_few(struck: Path, monkeypatch: Patch) -> None:
         pattern = protect(task, cache=cache)
         suppressed = pattern.suppressed.copy()
         suppressed[np.flatnonzero(suppressed & ~task.closed)[0]] = False
-        return Pattern(suppressed, pattern.weight, pattern.bound, pattern.method, [])
+        return Pattern(suppressed, pattern.weight, pattern.bound, pattern.method, [], pattern.lifted)
 
     with monkeypatch.context() as patch:
         patch.setattr(protection, "protect", careless)

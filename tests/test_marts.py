@@ -17,8 +17,10 @@ import duckdb
 import pytest
 import yaml
 
+from pipelines.marts import tables
 from pipelines.marts.edition import build_edition
 from pipelines.marts.models import Model, Models
+from pipelines.marts.tables import BrokenMart
 from pipelines.night import Night
 from tests.conftest import ROOT, Quiet, create_project, run_night
 from tests.test_history import FIRST, NOW, correct, put, text_of
@@ -430,6 +432,30 @@ def test_shared_delivery_of_numerator_and_denominator_is_named_once(city: Night,
     with duckdb.connect(str(target), read_only=True) as con:
         rows = con.execute("SELECT DISTINCT indicator_id, delivery_ids FROM mart.indicator_value").fetchall()
     assert ("arbeitslosenanteil", "a-0001;b-0001;c-0001") in rows
+
+
+# ---------------------------------------------------------------- how tables are built
+
+
+def test_batches_change_nothing(city: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "ROWS_PER_BATCH", 1)  # one indicator at a time
+    target = tmp_path / "x.duckdb"
+    edition = build_edition(city.models, city.observation, target, {}, release_id="x", commit="y")
+    assert city.internal is not None
+    assert edition.content_hash == city.internal.content_hash
+    assert edition.rows == city.internal.rows
+    with duckdb.connect(str(target), read_only=True) as con:
+        keys = con.execute("SELECT indicator_id, area_id, period_type, reference_date FROM mart.indicator_value")
+        rows = keys.fetchall()
+    assert len({row[0] for row in rows}) > 1 and rows == sorted(rows)
+
+
+def test_key_that_stands_twice_is_found(city: Night, tmp_path: Path) -> None:
+    observation = tmp_path / "doppelt.parquet"
+    twice = f"(FROM '{city.observation}' UNION ALL (FROM '{city.observation}' LIMIT 1 OFFSET 3))"
+    duckdb.execute(f"COPY (SELECT * FROM {twice}) TO '{observation}'")
+    with pytest.raises(BrokenMart, match="observation: der Schlüssel"):
+        build_edition(city.models, observation, tmp_path / "x.duckdb", {}, release_id="x", commit="y")
 
 
 # ---------------------------------------------------------------- api

@@ -595,3 +595,27 @@ def test_local_search_only_improves(monkeypatch):
     plain = only_heuristic(task, monkeypatch)
     assert is_safe(task, better.suppressed)
     assert better.weight <= plain.weight
+
+
+def two_cities_and_families(changed=0.0):
+    """Four tables of five parts and their total: two cities, two families; `changed` is added to one figure."""
+    values, relations, closed, high = [], [], [], {}
+    for number in range(4):
+        parts = [1.0, 20.0, 30.0, 40.0, 50.0]
+        parts[1] += changed if number == 0 else 0.0
+        start = len(values)
+        values += [*parts, sum(parts)]
+        relations.append(total(start + 5, range(start, start + 5)))
+        closed.append(start)
+        high[start] = 3.0
+    return make(values, relations, closed, lower=1.0, high=high, opened=closed)
+
+
+def test_a_changed_figure_has_only_its_own_city_and_family_searched_again(tmp_path):
+    first = protect(two_cities_and_families(), cache=FileCache(tmp_path))
+    assert [part.kept for part in first.components] == [False] * 4
+    again = protect(two_cities_and_families(), cache=FileCache(tmp_path))
+    assert [part.kept for part in again.components] == [True] * 4
+    changed = protect(two_cities_and_families(changed=5.0), cache=FileCache(tmp_path))
+    assert [part.kept for part in changed.components] == [False, True, True, True]
+    assert (changed.suppressed == protect(two_cities_and_families(changed=5.0)).suppressed).all()

@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import hashlib
 import importlib
+import io
 import json
 import os
 import re
@@ -23,6 +24,7 @@ import pytest
 import python_calamine
 
 from pipelines import gate
+from pipelines.audit.release_rewrite import check_rewritten
 from pipelines.gate import CHECKSUMS, damaged_release
 from pipelines.ledger import KEY_VARIABLE
 from pipelines.marts import edition as edition_module
@@ -30,7 +32,8 @@ from pipelines.marts.edition import build_edition
 from pipelines.night import Night
 from pipelines.nightly import run_nightly
 from pipelines.paths import Paths
-from pipelines.release.feed import TABLES, given_out
+from pipelines.release.datapackage import write_datapackage
+from pipelines.release.feed import TABLES, given_out, write_feed
 from schemas.codes import CODE_LISTS
 from tests.conftest import FIRST_NIGHT, ROOT, Quiet, create_project, run_night
 from tests.test_history import FIRST, NOW, edit, put, text_of
@@ -224,6 +227,54 @@ def test_csv_reads_back_as_the_table(con: duckdb.DuckDBPyConnection, folder: Pat
     names, types, expected = in_duckdb(con, table)
     assert header == names
     assert [tuple(read_back(c, t, german) for c, t in zip(row, types, strict=True)) for row in rows] == expected
+
+
+def as_python_writes(value: Any, german: bool) -> str:
+    """A cell as the text that Python's own number formatting gives; the csv module decides about quotation marks."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return ("ja" if value else "nein") if german else ("true" if value else "false")
+    if isinstance(value, float):
+        text = str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+        return text.replace(".", ",") if german else text
+    return str(value)
+
+
+@pytest.mark.parametrize("german", [False, True])
+def test_csv_is_what_python_writes(con: duckdb.DuckDBPyConnection, folder: Path, table: str, german: bool) -> None:
+    names, _, rows = in_duckdb(con, table)
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=";" if german else ",", lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([as_python_writes(value, german) for value in row] for row in rows)
+    file = folder / f"{TABLES[table]}{'_de' if german else ''}.csv"
+    assert file.read_text(encoding="utf-8-sig") == out.getvalue()
+
+
+def test_long_table_comes_without_a_workbook_and_says_so(
+    city: Night, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Excel has 1,048,576 rows; the limit is lowered here to a number that one of the tables exceeds."""
+    monkeypatch.setattr("pipelines.release.feed.WORKBOOK_ROWS", 10)
+    release = tmp_path / folder.resolve().name
+    shutil.copytree(folder, release)
+    (release / "pruefsummen.sha256").unlink()
+    models = city.models.declared()
+    created = dt.datetime.fromisoformat(json.loads((folder / "datapackage.json").read_text("utf-8"))["created"])
+    publication = city.publication
+    assert publication is not None
+    surplus = release / "daten/indikatorwerte.xlsx"
+    surplus.unlink()
+    write_feed(release, release / "sozialraum.duckdb", models, created)
+    write_datapackage(release, models, publication.release_id, publication.content_hash, created)
+    assert not surplus.exists() and (release / "daten/indikatoren.xlsx").exists()
+    package = json.loads((release / "datapackage.json").read_text(encoding="utf-8"))
+    told = {resource["path"]: resource.get("description", "") for resource in package["resources"]}
+    assert "Ohne Arbeitsmappe" in told["daten/indikatorwerte_de.csv"] and not told["daten/indikatoren_de.csv"]
+    shutil.copyfile(folder / "daten/indikatorwerte.xlsx", surplus)
+    found = [leak.where for leak in check_rewritten(release, models)]
+    assert "daten/indikatorwerte.xlsx" in found, "a workbook that nobody wrote must not be published"
 
 
 def test_workbook_reads_back_as_the_table(con: duckdb.DuckDBPyConnection, folder: Path, table: str) -> None:

@@ -10,6 +10,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from xml.etree import ElementTree
 
+import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +29,7 @@ from pipelines.report.words import Cells
 from tests.browser import WITHHELD, declare_report, town_with_report
 from tests.conftest import Quiet, run_night
 from tests.test_history import NOW
-from tests.town import deliver, district
+from tests.town import CITY, deliver, district, planning_area
 
 STAMP = Stamp("20230601T031500Z-0009", dt.datetime(2023, 6, 1, 3, 15, tzinfo=dt.UTC))
 
@@ -62,6 +63,27 @@ def test_a_second_time_nothing_is_rendered_and_the_pages_are_the_same(
     assert first.rendered == first.pages > 30
     assert (second.pages, second.rendered, second.drawn) == (first.pages, 0, 0)
     assert texts(tmp_path / "eins") == texts(tmp_path / "zwei")
+
+
+def test_after_a_correction_kept_pages_are_those_that_would_be_written_anew(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages have a key of their own for what they depend on; what a key forgets would leave an old page in force."""
+    monkeypatch.setenv(CHROMIUM, OFF)
+    copy = shutil.copytree(folder, tmp_path / "Stadt", symlinks=True)
+    written(copy, tmp_path / "vorher", tmp_path / "cache.sqlite")
+    deliver(copy, women=[9, 2, 15, 9, 44, 8], day="31.12.2023", name="berichtigt.csv")
+    night = run_night(copy, NOW + dt.timedelta(days=3))
+    assert night.publication is not None and night.publication.new
+    kept = written(copy, tmp_path / "nachher", tmp_path / "cache.sqlite")
+    anew = written(copy, tmp_path / "neu", tmp_path / "leer.sqlite")
+    assert 0 < kept.rendered < anew.rendered
+    assert text_of_all(tmp_path / "nachher") == text_of_all(tmp_path / "neu")
+    assert text_of_all(tmp_path / "nachher") != text_of_all(tmp_path / "vorher")
+
+
+def text_of_all(folder: Path) -> dict[str, str]:
+    return {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in sorted(folder.rglob("*.html"))}
 
 
 def test_a_damaged_cache_is_made_anew(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,6 +270,26 @@ def test_a_project_may_do_without_pages(folder: Path, tmp_path: Path) -> None:
     night = run_night(copy, NOW + dt.timedelta(days=2))
     assert night.publication is not None and night.publication.new
     assert not (copy / "data/releases/current/bericht").exists()
+
+
+def test_pages_may_speak_of_some_levels_only(folder: Path, tmp_path: Path) -> None:
+    """A nation has more areas than anybody wants pages for: no page and no link of theirs, and the audit agrees."""
+    copy = shutil.copytree(folder, tmp_path / "Ebenen", symlinks=True)
+    declare_report(copy, levels=["bereiche"])
+    with pytest.raises(ConfigError, match=r"»bereiche« gibt es nicht.*»bereich«"):
+        load_project(copy)
+    declare_report(copy, levels=["bereich"])
+    night = run_night(copy, NOW + dt.timedelta(days=2))
+    assert night.publication is not None and night.publication.new
+    pages = list((copy / "data/releases/current/bericht").rglob("*.html"))
+    names = {page.stem for page in pages if page.parent.name == "gebiete"}
+    assert names == {"index", CITY, planning_area(1), planning_area(2)}
+    assert not any(page.stem == district(1) for page in pages)
+    addresses = [address for page in pages for address in re.findall(r'href="([^"]*)"', page.read_text("utf-8"))]
+    assert not [address for address in addresses if district(1).removesuffix("1") in address]
+    with duckdb.connect(str(copy / "data/releases/current/sozialraum.duckdb"), read_only=True) as con:
+        levels = con.execute("SELECT DISTINCT area_level FROM mart.indicator_value ORDER BY ALL").fetchall()
+    assert levels == [("bereich",), ("bezirk",), ("stadt",)], "tables hold all levels all the same"
 
 
 @pytest.mark.parametrize(

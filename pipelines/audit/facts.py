@@ -7,9 +7,12 @@ it stands; all facts about one cell are intersected. Nothing here knows a true v
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,8 @@ DERIVED = (
 )
 """Columns of `mart.indicator_value` that are worked out from the value of their own row."""
 NOTHING = (None, "not_compared", "not_calculable")
+_AT_ONCE = 50_000
+"""Rows of a table that are Python objects at one time."""
 
 
 class Unreadable(Exception):
@@ -144,10 +149,17 @@ class Public:
     _rows: dict[str, list[Row]] = field(default_factory=dict, repr=False)
 
     def rows(self, table: str) -> list[Row]:
-        """Rows of a table of schema `mart`; none if it does not exist."""
+        """Rows of a small table of schema `mart`, which are kept; none if it does not exist."""
         if table not in self._rows:
-            self._rows[table] = self.tables[table].to_pylist() if table in self.tables else []
+            self._rows[table] = list(self.each(table))
         return self._rows[table]
+
+    def each(self, table: str) -> Iterator[Row]:
+        """The same for tables of figures, which are far larger as rows than as columns: some rows at a time."""
+        for batch in self.tables[table].to_batches(_AT_ONCE) if table in self.tables else []:
+            columns = [_values(column) for column in batch.columns]
+            names = batch.schema.names
+            yield from (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
 
     def threshold(self, measure: str) -> int | None:
         """Counts above 0 and below it are confidential; of a remainder: what its part demands."""
@@ -191,7 +203,7 @@ class Facts:
         return key in self.low and self.high[key] - self.low[key] <= GAP
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Ratio:
     """`low <= numerator / denominator <= high`, read at a place."""
 
@@ -245,7 +257,7 @@ def load_public(file: Path) -> Public:
     public.measures = {row["measure_id"]: _measure(row) for row in public.rows("measure")}
     public.area_names = {row["area_id"]: row["name"] for row in public.rows("area")}
     try:
-        for row in public.rows("observation"):
+        for row in public.each("observation"):
             key = key_of(row)
             withheld = row["is_suppressed"] or row["obs_status"] == "Q" or row["conf_status"] == "C"
             sources = {delivery.rsplit("-", 1)[0] for delivery in (row.get("delivery_ids") or "").split(";")}
@@ -256,6 +268,15 @@ def load_public(file: Path) -> Public:
     except KeyError as error:
         raise Unreadable(f"mart.observation: Spalte {error} fehlt") from error
     return public
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """A column as Python objects; equal texts and days are one object, since there are few different ones."""
+    if not (pa.types.is_string(column.type) or pa.types.is_date(column.type)):
+        return column.to_pylist()
+    encoded = column.dictionary_encode()
+    different = [*encoded.dictionary.to_pylist(), None]
+    return [different[place] for place in encoded.indices.fill_null(len(different) - 1).to_numpy()]
 
 
 def _measure(row: Row) -> MeasureInfo:
@@ -280,7 +301,13 @@ def _measure(row: Row) -> MeasureInfo:
 
 def key_of(row: Row) -> Key:
     """Key of a row of the observation."""
-    return row["measure_id"], row["category"], row["area_id"], row["period_type"], row["reference_date"].isoformat()
+    return row["measure_id"], row["category"], row["area_id"], row["period_type"], day_of(row["reference_date"])
+
+
+@functools.lru_cache(maxsize=10_000)
+def day_of(date: dt.date) -> str:
+    """ISO form of a day; the same object for the same day."""
+    return date.isoformat()
 
 
 def date_of_denominator(date: str, rule: str | None) -> str:
@@ -310,13 +337,10 @@ class Reader:
         }
         self.level = {row["area_id"]: row["level"] for row in public.rows("area")}
         self._benchmarks: set[tuple[Any, ...]] = set()
-        self._types: dict[tuple[str, str, str], set[str]] = {}
         self._dates: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
-        for row in public.rows("indicator_value"):
+        for row in public.each("indicator_value"):
             place = (row["indicator_id"], row["area_id"], row["period"])
-            date = row["reference_date"].isoformat()
-            self._dates.setdefault(place, []).append((row["period_type"], date))
-            self._types.setdefault((row["indicator_id"], row["area_id"], date), set()).add(row["period_type"])
+            self._dates.setdefault(place, []).append((row["period_type"], day_of(row["reference_date"])))
 
     def read_table(self, name: str, rows: Iterable[Row], place: str) -> None:
         """Facts of a table of schema `mart` (other tables than these hold no figures)."""
@@ -342,7 +366,7 @@ class Reader:
 
     def _values(self, rows: Iterable[Row], place: str) -> None:
         for row in rows:
-            date, area = row["reference_date"].isoformat(), row["area_id"]
+            date, area = day_of(row["reference_date"]), row["area_id"]
             pair = self.parts_of(row["indicator_id"], area, row["period_type"], date)
             for key, column in zip(pair, ("numerator", "denominator"), strict=True):
                 if key is not None and row.get(column) is not None:
@@ -370,7 +394,7 @@ class Reader:
         """What changed in this very release tells its figures; the other values were figures of earlier ones."""
         for row in rows:
             if row["release_id"] == self.public.release_id and row["value_now"] is not None:
-                when = (row["period_type"], row["reference_date"].isoformat())
+                when = (row["period_type"], day_of(row["reference_date"]))
                 shown = (row["value_now"], abs(row["value_now"]) * DOUBLE)
                 self.value(row["indicator_id"], row["area_id"], when, shown, place)
 
@@ -380,12 +404,21 @@ class Reader:
             value, date = row.get("value"), row.get("indicator_reference_date")
             if value is None or date is None:
                 continue
-            found = self._types.get((row["indicator_id"], row["area_id"], date.isoformat()), set())
+            found = self._types.get((row["indicator_id"], row["area_id"], day_of(date)), set())
             if len(found) == 1:
                 shown = (value, abs(value) * DOUBLE)
-                self.value(row["indicator_id"], row["area_id"], (min(found), date.isoformat()), shown, place)
+                self.value(row["indicator_id"], row["area_id"], (min(found), day_of(date)), shown, place)
             else:
                 self.unplaced(place, f"{row['indicator_id']}, {row['area_id']}, {date}")
+
+    @cached_property
+    def _types(self) -> dict[tuple[str, str, str], set[str]]:
+        """Period types by indicator, area and day."""
+        found: dict[tuple[str, str, str], set[str]] = {}
+        for (indicator, area, _), whens in self._dates.items():
+            for period_type, date in whens:
+                found.setdefault((indicator, area, date), set()).add(period_type)
+        return found
 
     def _profile(self, rows: Iterable[Row], place: str) -> None:
         for row in rows:
@@ -487,7 +520,7 @@ class Reader:
 def half_widths(public: Public) -> dict[str, float]:
     """Per delivered rate half a unit of the last digit that any shown value of the measure has."""
     digits = {name: 0 for name, info in public.measures.items() if info.kind == "rate"}
-    for row in public.rows("observation"):
+    for row in public.each("observation") if digits else []:
         if row["value"] is not None and row["measure_id"] in digits:
             digits[row["measure_id"]] = max(decimals(row["value"]), digits[row["measure_id"]])
     return {name: 0.5 * 10.0**-shown for name, shown in digits.items()}

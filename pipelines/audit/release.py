@@ -169,7 +169,7 @@ def _unreadable(error: Exception) -> Leak:
 def _read(folder: Path, public: Public, reader: Reader) -> list[Leak]:
     """All facts of the folder: DuckDB tables, then every file."""
     for table in sorted(public.tables):
-        reader.read_table(table, public.rows(table), f"mart.{table}")
+        reader.read_table(table, public.each(table), f"mart.{table}")
     leaks = [leak for check in file_checks(folder, public, reader) for leak in _closed(check)]
     reader.delivered_rates()
     reader.propagate()

@@ -52,11 +52,26 @@ def prove(union: Union, targets: dict[int, float]) -> Proof:
     relations = work.without_slack(targets)
     system = replace(union.system, known_low=work.low, known_high=work.high, relations=relations)
     readable = union.readable | work.fixed
-    for group in components(system, work.fixed):
+    groups = components(system, work.fixed)
+    of_group = _by_group(relations, groups, work.fixed)
+    for number, group in enumerate(groups):
         asked = np.array([cell for cell in group if int(cell) in targets], dtype=np.int64)
         if len(asked):
-            _attack(system, readable, work, group, asked, targets)
+            _attack(replace(system, relations=of_group[number]), readable, work, group, asked, targets)
     return work.proof
+
+
+def _by_group(relations: list[Relation], groups: list[Indexes], fixed: Flags) -> dict[int, list[Relation]]:
+    """Relations by the number of the group their free cells are in: no group must look through all of them."""
+    number_of = np.full(len(fixed), -1)
+    for number, group in enumerate(groups):
+        number_of[group] = number
+    found: dict[int, list[Relation]] = defaultdict(list)
+    for relation in relations:
+        free = next((cell for cell in relation.cells if not fixed[cell]), None)
+        if free is not None:
+            found[int(number_of[free])].append(relation)
+    return found
 
 
 class _Work:

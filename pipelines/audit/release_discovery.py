@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 
 import numpy as np
 
@@ -115,8 +115,7 @@ class _Table:
             for total in self._equal_to(self.values[:, [part]]):
                 if total > part:
                     yield self.columns[total], (self.columns[part],)
-        pairs = sorted(combinations(usable, 2), key=lambda pair: families[pair[0]] != families[pair[1]])
-        for first, second in pairs[: min(MAX_PAIRS, MAX_WORK // max(1, self.values.size))]:
+        for first, second in islice(_pairs(usable, families), min(MAX_PAIRS, MAX_WORK // max(1, self.values.size))):
             for total in self._equal_to(self.values[:, [first, second]]):
                 if total not in (first, second):
                     yield self.columns[total], (self.columns[first], self.columns[second])
@@ -135,6 +134,12 @@ class _Table:
     def _telling(self, column: int, parts: Floats, seen: Flags) -> bool:
         common = seen & ~np.isnan(self.values[:, column])
         return _varied(self.values[common, column]) and all(_varied(part) for part in parts[common].T)
+
+
+def _pairs(columns: list[int], families: list[str]) -> Iterator[tuple[int, int]]:
+    """Pairs of columns, those of one family first; there are far more of them than are looked at."""
+    for of_one in (True, False):
+        yield from (pair for pair in combinations(columns, 2) if (families[pair[0]] == families[pair[1]]) == of_one)
 
 
 def _varied(values: Floats) -> bool:

@@ -97,7 +97,7 @@ def _compared(
         if column not in expected.column_names:
             text = f"mart.{table} hat diese Spalte nicht; Spalte entfernen oder in defs.yaml erklären."
             leaks.append(Leak("unbekannte_spalte", f"{name}, Spalte {column}", text))
-    difference = first_difference(expected, found, loose=path.suffix == ".xlsx")
+    difference = first_difference(expected, found, _EXCEL if path.suffix == ".xlsx" else 0.0)
     if difference:
         text = f"Die Datei sagt etwas anderes als mart.{table}; Datei aus der öffentlichen Tabelle neu schreiben."
         leaks.append(Leak("nicht_ableitbar", f"{name}, {difference}", text))
@@ -105,13 +105,14 @@ def _compared(
     return leaks
 
 
-def first_difference(expected: pa.Table, found: pa.Table, loose: bool = False) -> str:
+def first_difference(expected: pa.Table, found: pa.Table, tolerance: float = 0.0, near_zero: float = 0.0) -> str:
     """Where two tables differ first (column and row), '' if nowhere; empty text and no text are the same.
 
     Args:
         expected: one table.
         found: another, with the same types where the columns are the same.
-        loose: numbers may differ in the 16th digit.
+        tolerance: share of itself by which a number may differ.
+        near_zero: amount by which any number may differ.
     """
     if expected.num_rows != found.num_rows:
         return f"{found.num_rows} statt {expected.num_rows} Zeilen"
@@ -121,7 +122,7 @@ def first_difference(expected: pa.Table, found: pa.Table, loose: bool = False) -
         ours, theirs = _plain(expected[column]), _plain(found[column])
         if ours.equals(theirs):
             continue
-        same = pc.fill_null(_close(ours, theirs) if loose else pc.equal(ours, theirs), False)
+        same = pc.fill_null(_close(ours, theirs, tolerance, near_zero) if tolerance else pc.equal(ours, theirs), False)
         same = pc.or_(same, pc.and_(pc.is_null(ours), pc.is_null(theirs)))
         if not pc.all(same, min_count=0).as_py():
             return f"Spalte {column}, Zeile {pc.index(same, False).as_py() + 1}"
@@ -134,10 +135,11 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column
 
 
-def _close(ours: pa.ChunkedArray, theirs: pa.ChunkedArray) -> pa.ChunkedArray:
+def _close(ours: pa.ChunkedArray, theirs: pa.ChunkedArray, tolerance: float, near_zero: float) -> pa.ChunkedArray:
     if not pa.types.is_floating(ours.type):
         return pc.equal(ours, theirs)
-    return pc.less_equal(pc.abs(pc.subtract(ours, theirs)), pc.multiply(pc.abs(ours), _EXCEL))
+    allowed = pc.max_element_wise(pc.multiply(pc.abs(ours), tolerance), near_zero)
+    return pc.less_equal(pc.abs(pc.subtract(ours, theirs)), allowed)
 
 
 def _parquet(path: Path, _schema: pa.Schema) -> pa.Table:

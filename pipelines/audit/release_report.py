@@ -11,6 +11,7 @@ import html
 import itertools
 import json
 import re
+import sys
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
+import pyarrow as pa
 import python_calamine
 
 from pipelines.audit.facts import Leak, Unreadable
@@ -58,18 +61,18 @@ _ADVICE = "Der Bericht darf nur Zahlen der öffentlichen Tabellen zeigen; Berich
 
 _COUNT, _PLACE = "mart.observation.value", "meta.figure_source"
 """What an element of a page of provenance names as the source of its numbers."""
+_CITED = re.compile(r"herkunft/([^/]+)/([^/]+)\.html")
 _BEHIND = """
     WITH RECURSIVE node AS (
-        SELECT indikator, gebiet, kennzahl AS measure_id, auspraegung AS category, gebiet AS area_id,
+        SELECT gebiet, kennzahl AS measure_id, auspraegung AS category, gebiet AS area_id,
             zeitbezug_anzahl AS period_type, stichtag_anzahl AS reference_date
-        FROM api.rechenwege
+        FROM api.rechenwege WHERE indikator = ? AND list_contains(?, gebiet)
         UNION
-        SELECT n.indikator, n.gebiet, p.part_measure_id, p.part_category, p.part_area_id, n.period_type,
-            p.part_reference_date
+        SELECT n.gebiet, p.part_measure_id, p.part_category, p.part_area_id, n.period_type, p.part_reference_date
         FROM node AS n
         JOIN meta.figure_part AS p USING (measure_id, category, area_id, period_type, reference_date)
     )
-    SELECT DISTINCT n.indikator, n.gebiet, o.value,
+    SELECT DISTINCT n.gebiet, o.value,
         concat_ws(' ', s.sheet, s.line, s.column_number, s.column_name, s.received_text, s.correction)
     FROM node AS n
     LEFT JOIN mart.observation AS o USING (measure_id, category, area_id, period_type, reference_date)
@@ -251,6 +254,11 @@ class _Known:
     scope: Scope = field(default_factory=Scope)
     verdicts: dict[tuple[Any, ...], str] = field(default_factory=dict)
     columns: dict[tuple[str, Scope], Scaled | set[str]] = field(default_factory=dict)
+    tables: dict[str, set[str]] = field(default_factory=dict)
+    contents: dict[tuple[str, str, tuple[str, ...]], dict[tuple[Any, ...], list[Any]]] = field(default_factory=dict)
+    shown: dict[tuple[str, str], set[int]] = field(default_factory=dict)
+    told: dict[str, list[Any]] = field(default_factory=dict)
+    behind: tuple[str, dict[str, dict[str, Scaled | set[str]]]] = ("", {})
 
     # ------------------------------------------------------------ names of files
 
@@ -284,9 +292,9 @@ class _Known:
         values = [re.escape(str(row[0])) for row in self._rows(f'SELECT DISTINCT "{column}" FROM mart."{table}"')]
         return f"(?:{'|'.join(sorted(values))})" if values else "(?!)"
 
-    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+    def _rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         try:
-            return self.con.execute(query).fetchall()
+            return self.con.execute(query, parameters).fetchall()
         except (duckdb.CatalogException, duckdb.BinderException):
             return []
 
@@ -309,11 +317,13 @@ class _Known:
 
     def _judge_figure(self, text: Text) -> str:
         column, indicator, area, period = text.figure or ("", "", "", "")
-        row = self._figures.get((indicator, area, period))
+        number = self._numbers_of.get((indicator, area), {}).get(period)
         where = f"{indicator}, {area}, {period} ({column})"
-        if row is None or column not in row:
+        if number is None or column not in self._figures.column_names:
             return f"{where}: diese Zahl gibt es nicht"
-        value = row[column]
+        if column not in self.told:
+            self.told[column] = self._figures[column].to_pylist()
+        value = self.told[column][number]
         shown = _INVISIBLE.sub("", text.text)
         if text.kind == "ersatz":  # the number and the name of the area stand before the figure
             shown = re.sub(r"^\d{1,3} ", "", shown).removeprefix(self._names.get(area, ""))
@@ -329,16 +339,20 @@ class _Known:
         if plain in self._declared or (text.kind == "ersatz" and plain in self._own_names):
             return ""
         for word in _WORD.findall(plain):
-            if DIGIT.search(word) and word.strip(_EDGE) not in self._words and not self._is_address(word):
+            if DIGIT.search(word) and not self._is_declared(word.strip(_EDGE)) and not self._is_address(word):
                 for token in _NUMBER.findall(word):
                     if not self._explained(token, text, plain):
                         return f"»{_cut(plain, word)}«: diese Zahl steht in keiner öffentlichen Tabelle"
         return ""
 
+    def _is_declared(self, word: str) -> bool:
+        """Whether a word is a declared one, the id of an area, or stands as it is in the name of an area."""
+        return word in self._words or word in self._areas or word in self._words_of_names
+
     def _is_address(self, word: str) -> bool:
         """Whether a word is the address of a figure, as it is cited."""
         found = re.fullmatch(r"herkunft/([^/#]+)/([^/#]+)\.html#([^#]+)", word.strip(_EDGE))
-        return found is not None and (found[1], found[2], found[3]) in self._figures
+        return found is not None and found[3] in self._numbers_of.get((found[1], found[2]), {})
 
     def _judge_reference(self, text: Text) -> str:
         """Addresses, ids and classes hold no digits but those of ids, days and years, or of the templates."""
@@ -383,11 +397,11 @@ class _Known:
             return False
         if self.scope.room == "karten":  # the bounds of classes, which are values of some year
             areas = self._level_areas.get(self.scope.level, set())
-            return any(scaled[1] in self._by_area.get((indicator, area), ()) for area in areas)
+            return any(scaled[1] in self._of_area(indicator, area) for area in areas)
         years = re.findall(r"\b(?:19|20)\d\d\b", plain[: plain.index(token)])
-        areas = {area for area, name in self._names.items() if name in plain and self.scope.area in ("", area)}
+        areas = {area for area, name in self._names.items() if self.scope.area in ("", area) and name in plain}
         areas |= {area for area in self._whole if self._names[area] in plain}
-        return bool(years) and any(scaled[1] in self._of_year.get((indicator, area, years[-1]), ()) for area in areas)
+        return bool(years) and any(scaled[1] in self._of_year(indicator, area, years[-1]) for area in areas)
 
     def _most_counted(self) -> int:
         """How many there can be of what a page counts: profiles count nothing, maps their areas and periods."""
@@ -419,27 +433,32 @@ class _Known:
         """Places and figures that a row about an area may show: its own and those of areas that no other contains."""
         if indicator is None or area not in self._areas:
             return None
-        shown = (self._by_area.get((indicator, one), set()) for one in {area, *self._whole})
+        shown = (self._of_area(indicator, one) for one in {area, *self._whole})
         return self._places[indicator], set().union(*shown)
 
-    @cached_property
-    def _by_area(self) -> dict[tuple[str, str], set[int]]:
-        found: dict[tuple[str, str], set[int]] = {}
-        for (indicator, area, _), row in self._figures.items():
-            there = found.setdefault((indicator, area), set())
-            there.update(
-                *[_rounded(row[c], self._places[indicator]) for c in _OWN_PLACES & set(row) if row[c] is not None]
-            )
-        return found
+    def _of_area(self, indicator: str, area: str) -> set[int]:
+        """All figures of an indicator for an area."""
+        if (indicator, area) not in self.shown:
+            numbers = self._numbers_of.get((indicator, area), {}).values()
+            self.shown[indicator, area] = self._rounded_in(_OWN_PLACES, list(numbers), self._places[indicator])
+        return self.shown[indicator, area]
 
-    @cached_property
-    def _of_year(self) -> dict[tuple[str, str, str], set[int]]:
-        """Values and those of their benchmark by indicator, area and the year their period begins with."""
-        found: dict[tuple[str, str, str], set[int]] = {}
-        for (indicator, area, period), row in self._figures.items():
-            shown = [row[column] for column in ("value", "benchmark_value") if row.get(column) is not None]
-            there = found.setdefault((indicator, area, period[:4]), set())
-            there.update(*[_rounded(value, self._places[indicator]) for value in shown])
+    def _of_year(self, indicator: str, area: str, year: str) -> set[int]:
+        """Values and those of their benchmark in the periods that begin with a year."""
+        periods = self._numbers_of.get((indicator, area), {})
+        numbers = [number for period, number in periods.items() if period[:4] == year]
+        return self._rounded_in({"value", "benchmark_value"}, numbers, self._places[indicator])
+
+    def _rounded_in(self, columns: set[str], numbers: list[int], places: int) -> set[int]:
+        """What some rows hold in some columns, in units of the last place."""
+        found: set[int] = set()
+        rows = pa.array(numbers, pa.int64())
+        for column in columns & set(self._figures.column_names):
+            values = self._figures[column].take(rows).drop_null().to_numpy()
+            scaled = np.abs(values) * 10**places
+            if not (scaled < 2**62).all():
+                raise Unreadable(f"mart.indicator_value, Spalte {column}: keine Zahl, die ein Bericht zeigen kann")
+            found.update(np.unique(np.rint([scaled - 1e-6, scaled + 1e-6])).astype(int).tolist())
         return found
 
     @cached_property
@@ -451,6 +470,12 @@ class _Known:
         return dict(self._rows("SELECT area_id, name FROM mart.area"))
 
     @cached_property
+    def _words_of_names(self) -> set[str]:
+        """Such as 101-02: drawings break names into lines. A number by itself may be a figure and is none of these."""
+        words = {word.strip(_EDGE) for name in self._names.values() for word in name.split()}
+        return {word for word in words if re.search(r"\d[-/]\d", word)}
+
+    @cached_property
     def _level_areas(self) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
         for area, level in self._rows("SELECT area_id, level FROM mart.area"):
@@ -459,7 +484,7 @@ class _Known:
 
     @cached_property
     def _periods(self) -> set[str]:
-        return {period for _, _, period in self._figures}
+        return {period for periods in self._numbers_of.values() for period in periods}
 
     @cached_property
     def _whole(self) -> set[str]:
@@ -482,7 +507,7 @@ class _Known:
     def _in_column(self, token: str, name: str) -> bool:
         scope = self.scope
         if scope.provenance and name in (_PLACE, _COUNT):
-            found = self._behind.get((scope.indicator, scope.area), {}).get(name, set())
+            found = self._behind(scope.indicator).get(scope.area, {}).get(name, set())
         else:
             if (name, scope) not in self.columns:
                 self.columns[name, scope] = self._column(name, scope)
@@ -492,20 +517,33 @@ class _Known:
         scaled = _scaled(token)
         return scaled is not None and scaled[1] in found.get(scaled[0], ())
 
+    def _behind(self, indicator: str) -> dict[str, dict[str, Scaled | set[str]]]:
+        """Per area with a page the counts behind an indicator's figures, and the numbers of their places.
+
+        Kept for one indicator: its pages are read one after the other.
+        """
+        if self.behind[0] != indicator:
+            areas = sorted(self._cited.get(indicator, ()))
+            values: dict[str, list[float]] = {area: [] for area in areas}
+            places: dict[str, set[str]] = {area: set() for area in areas}
+            for area, value, place in self._rows(_BEHIND, indicator, areas):
+                if value is not None:
+                    values[area].append(value)
+                if place:
+                    places[area].update(_NUMBER.findall(place))
+            self.behind = indicator, {a: {_COUNT: _as_they_are(values[a]), _PLACE: places[a]} for a in areas}
+        return self.behind[1]
+
     @cached_property
-    def _behind(self) -> dict[tuple[str, str], dict[str, Scaled | set[str]]]:
-        """Per indicator and area the counts behind the figures, and the numbers of the places they stand in."""
-        values: dict[tuple[str, str], list[float]] = {}
-        places: dict[tuple[str, str], set[str]] = {}
-        for indicator, area, value, place in self._rows(_BEHIND):
-            if value is not None:
-                values.setdefault((indicator, area), []).append(value)
-            if place:
-                places.setdefault((indicator, area), set()).update(_NUMBER.findall(place))
-        return {
-            key: {_COUNT: _as_they_are(values.get(key, [])), _PLACE: places.get(key, set())}
-            for key in values.keys() | places.keys()
-        }
+    def _cited(self) -> dict[str, set[str]]:
+        """Areas with a page of provenance, by indicator."""
+        report = self.folder / REPORT
+        found: dict[str, set[str]] = {}
+        for path in report.rglob("*.html"):
+            named = _CITED.fullmatch(path.relative_to(report).as_posix())
+            if named:
+                found.setdefault(named[1], set()).add(named[2])
+        return found
 
     def _column(self, name: str, scope: Scope) -> Scaled | set[str]:
         """What the rows of a public table that a page is about hold in a column.
@@ -513,8 +551,7 @@ class _Known:
         Numbers at their indicator's places, or at up to three; or numbers within texts.
         """
         table, _, column = name.rpartition(".")
-        rows = self._rows_about(table, column, scope) if re.fullmatch(r"\w+\.\w+\.\w+", name) else []
-        values = [row[0] for row in rows]
+        values = self._values_about(table, column, scope) if re.fullmatch(r"\w+\.\w+\.\w+", name) else []
         if not values or not all(isinstance(value, int | float) for value in values):
             return {token for value in values for token in _NUMBER.findall(str(value))}
         if scope.indicator and column in _OWN_PLACES | {"value_before", "value_now"}:
@@ -522,12 +559,11 @@ class _Known:
             return {places: {one for value in values for one in _rounded(value, places)}}
         return _all_places([float(value) for value in values])
 
-    def _rows_about(self, table: str, column: str, scope: Scope) -> list[tuple[Any, ...]]:
+    def _values_about(self, table: str, column: str, scope: Scope) -> list[Any]:
         room = "gebiete" if scope.printed and scope.area else scope.room
         if table not in _ABOUT.get(room, (table,)):
             return []
-        query = "SELECT column_name FROM duckdb_columns() WHERE schema_name = ? AND table_name = ?"
-        there = {row[0] for row in self.con.execute(query, table.split(".")).fetchall()}
+        there = self._columns_of(table)
         keys = [
             (scope.indicator, ("indicator_id", "indikator")),
             (scope.area, ("area_id", "gebiet")),
@@ -542,19 +578,39 @@ class _Known:
                 return []
         if column not in there:
             return []
-        where = " AND ".join([f'"{column}" IS NOT NULL', *(f'"{key}" = ?' for key, _ in bound)])
-        found = self.con.execute(
-            f'SELECT DISTINCT "{column}" FROM {table} WHERE {where}', [value for _, value in bound]
-        )
-        return found.fetchall()
+        names = tuple(key for key, _ in bound)
+        if (table, column, names) not in self.contents:
+            self.contents[table, column, names] = self._content(table, column, names)
+        return self.contents[table, column, names].get(tuple(wanted for _, wanted in bound), [])
+
+    def _columns_of(self, table: str) -> set[str]:
+        if table not in self.tables:
+            query = "SELECT column_name FROM duckdb_columns() WHERE schema_name = ? AND table_name = ?"
+            self.tables[table] = {row[0] for row in self.con.execute(query, table.split(".")).fetchall()}
+        return self.tables[table]
+
+    def _content(self, table: str, column: str, keys: tuple[str, ...]) -> dict[tuple[Any, ...], list[Any]]:
+        """What a column holds, by the ids of indicator, area and level: one question for the pages of all of them."""
+        names = ", ".join(f'"{name}"' for name in [*keys, column])
+        found: dict[tuple[Any, ...], list[Any]] = {}
+        query = f'SELECT DISTINCT {names} FROM {table} WHERE "{column}" IS NOT NULL'
+        for *ids, value in self.con.execute(query).fetchall():
+            found.setdefault(tuple(ids), []).append(value)
+        return found
 
     @cached_property
-    def _figures(self) -> dict[tuple[str, str, str], dict[str, Any]]:
-        """Rows of `mart.indicator_value` by indicator, area and period."""
-        cursor = self.con.execute("SELECT * FROM mart.indicator_value")
-        names = [column[0] for column in cursor.description or []]
-        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-        return {(row["indicator_id"], row["area_id"], row["period"]): row for row in rows}
+    def _figures(self) -> pa.Table:
+        """`mart.indicator_value`: as columns a tenth of what it takes as rows."""
+        return self.con.sql("SELECT * FROM mart.indicator_value").to_arrow_table().combine_chunks()
+
+    @cached_property
+    def _numbers_of(self) -> dict[tuple[str, str], dict[str, int]]:
+        """Numbers of the rows of `_figures` by indicator and area, then by period."""
+        found: dict[tuple[str, str], dict[str, int]] = {}
+        keys = [self._figures[name].to_pylist() for name in ("indicator_id", "area_id", "period")]
+        for number, (indicator, area, period) in enumerate(zip(*keys, strict=True)):
+            found.setdefault((indicator, area), {})[sys.intern(period)] = number
+        return found
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -564,10 +620,14 @@ class _Known:
     def _public(self) -> Scaled:
         """Figures in the unit of an indicator at its places, and counts as they are."""
         found: Scaled = {places: set() for places in range(7)}
-        for row in self._figures.values():
-            places = self._places.get(row["indicator_id"], 0)
-            found[places] |= {s for c in _OWN_PLACES & set(row) if row[c] is not None for s in _rounded(row[c], places)}
-            found[0] |= {n for c in ("rank", "ranked_n") if (n := row.get(c)) is not None}
+        of_indicator: dict[str, list[int]] = {}
+        for (indicator, _), periods in self._numbers_of.items():
+            of_indicator.setdefault(indicator, []).extend(periods.values())
+        for indicator, numbers in of_indicator.items():
+            places = self._places.get(indicator, 0)
+            found[places] |= self._rounded_in(_OWN_PLACES, numbers, places)
+        for column in {"rank", "ranked_n"} & set(self._figures.column_names):
+            found[0] |= set(self._figures[column].unique().drop_null().to_pylist())
         rows = self._rows("SELECT DISTINCT value FROM mart.observation WHERE value IS NOT NULL")
         for places, counts in _as_they_are([row[0] for row in rows]).items():
             found[places] |= counts
@@ -597,6 +657,8 @@ class _Known:
         ]
         texts += [text for codes in CODE_LISTS.values() for c in codes for text in (c.label_de, c.label_en)]
         texts += [(self.folder / name).read_text("utf-8-sig") for name in _TEXTS if (self.folder / name).is_file()]
+        topics = [str(row[0]).replace("_", " ") for row in self._rows("SELECT DISTINCT topic FROM mart.indicator")]
+        texts += [text for topic in topics for text in (topic, topic.capitalize())]  # chapters nobody has named
         return [*texts, *self._licences(), *self._of_project()]
 
     def _licences(self) -> Iterator[str]:

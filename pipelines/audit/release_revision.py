@@ -86,7 +86,7 @@ class _Judge:
 
     def __init__(self, public: Public, before: Previous) -> None:
         self.release_id, self.before_id = public.release_id, before.release_id
-        self.now = {_key(row): row["value"] for row in public.rows("indicator_value")}
+        self.now = {_key(row): row["value"] for row in public.each("indicator_value")}
         self.then = {
             _key(row): (row["value"], row["numerator"], row["denominator"])
             for row in before.tables["previous_value_in"].to_pylist()

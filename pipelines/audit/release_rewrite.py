@@ -15,7 +15,7 @@ from pathlib import Path
 from pipelines.audit.facts import Leak
 from pipelines.marts.models import Models
 from pipelines.paths import DATABASE
-from pipelines.release.feed import write_feed
+from pipelines.release.feed import TABLES, write_feed
 
 HEADER, BLOCK = 3 * 4096, 256 * 1024
 """A DuckDB file is three header blocks and whole blocks of this size; anything else is not DuckDB's."""
@@ -38,6 +38,8 @@ def check_rewritten(folder: Path, models: Models) -> list[Leak]:
                 leaks.append(_leak(name, "fehlt"))
             elif path.read_bytes() != (folder / name).read_bytes():
                 leaks.append(_leak(name, _difference(path, folder / name)))
+        surplus = [f"{base}.xlsx" for base in TABLES.values() if not (again / f"{base}.xlsx").exists()]
+        leaks += [_leak(name, "gehört nicht dazu") for name in surplus if (folder / name).exists()]
     return leaks
 
 

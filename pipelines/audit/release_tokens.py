@@ -85,6 +85,8 @@ def strange(content: bytes, expected: set[bytes], binary: bool = False) -> list[
     found = []
     for run in sorted(set(_HEX.findall(content))):
         rest = run.lower()
+        if rest in expected or (binary and not _mixed(rest)):
+            continue
         for known in expected:
             rest = rest.replace(known, b" ")
         found += [token.decode() for token in _HEX.findall(rest) if not binary or _mixed(token)]
@@ -92,8 +94,16 @@ def strange(content: bytes, expected: set[bytes], binary: bool = False) -> list[
 
 
 def _mixed(token: bytes) -> bool:
-    """Of 32 random hex digits about 14 are different, and some are letters."""
-    return len(set(token)) >= 10 and len(set(token) & set(b"abcdef")) >= 2
+    """Whether 32 digits in a row look like those of a hash: about 14 different ones, twelve of them letters.
+
+    DuckDB's tables of short texts, e.g. of area numbers followed by a word that begins with Be, have fewer letters.
+    """
+    runs = (token[start : start + 32] for start in range(len(token) - 31))
+    return any(len(set(run)) >= 10 and len(set(run) & _LETTERS) >= 3 and len(_LETTER.findall(run)) >= 4 for run in runs)
+
+
+_LETTERS = set(b"abcdefABCDEF")
+_LETTER = re.compile(rb"[A-Fa-f]")
 
 
 def _expected(folder: Path, models: Models | None) -> set[bytes]:
@@ -140,18 +150,19 @@ def _in_columns(file: Path, expected: set[bytes]) -> list[Leak]:
     """Text columns of every table: in the file itself they may be compressed."""
     leaks = []
     with duckdb.connect(str(file), read_only=True) as con:
-        columns = con.execute(
-            "SELECT schema_name, table_name, column_name FROM duckdb_columns() c JOIN duckdb_tables() t "
-            "USING (schema_name, table_name) WHERE c.data_type LIKE '%VARCHAR%' OR c.data_type = 'BLOB' ORDER BY ALL"
+        tables = con.execute(
+            "SELECT schema_name, table_name, list(column_name ORDER BY column_name) FROM duckdb_columns() c "
+            "JOIN duckdb_tables() t USING (schema_name, table_name) "
+            "WHERE c.data_type LIKE '%VARCHAR%' OR c.data_type = 'BLOB' GROUP BY ALL ORDER BY ALL"
         ).fetchall()
-        for schema, table, column in columns:
-            rows = con.execute(
-                f'SELECT DISTINCT CAST("{column}" AS VARCHAR) FROM "{schema}"."{table}" '
-                f"WHERE regexp_matches(CAST(\"{column}\" AS VARCHAR), '[0-9A-Fa-f]{{32,}}')"
-            ).fetchall()
-            found = strange("\n".join(row[0] for row in rows).encode(), expected)
-            where = f"{schema}.{table}, Spalte {column}"
-            leaks += [Leak("pruefsumme", where, f"{token[:12]}…: {_ADVICE}") for token in found]
+        for schema, table, columns in tables:
+            texts = [f'CAST("{column}" AS VARCHAR)' for column in columns]
+            asked = [f"list(DISTINCT {t}) FILTER (regexp_matches({t}, '[0-9A-Fa-f]{{32,}}'))" for t in texts]
+            answer = con.execute(f'SELECT {", ".join(asked)} FROM "{schema}"."{table}"').fetchall()[0]
+            for column, tokens in zip(columns, answer, strict=True):
+                found = strange("\n".join(tokens or []).encode(), expected)
+                where = f"{schema}.{table}, Spalte {column}"
+                leaks += [Leak("pruefsumme", where, f"{token[:12]}…: {_ADVICE}") for token in found]
     return leaks
 
 
@@ -161,13 +172,17 @@ def _release_row(folder: Path, models: Models | None) -> list[Leak]:
     with duckdb.connect(str(folder / DATABASE), read_only=True) as con:
         rows = con.sql("SELECT * FROM meta.release").to_arrow_table().to_pylist()
     row = rows[0] if rows else {}
-    if len(rows) != 1 or not set(_NAMED) <= set(row) or set(row) - {*_NAMED, _PREVIOUS}:
-        names = ", ".join([*_NAMED, _PREVIOUS])
+    if len(rows) != 1 or not set(_NAMED) <= set(row) or set(row) - {*_NAMED, _PREVIOUS, ENGINE}:
+        names = ", ".join([*_NAMED, _PREVIOUS, ENGINE])
         text = f"Erwartet wird genau eine Zeile mit {names}; Veröffentlichung neu bauen."
         leaks.append(Leak("unbekannte_spalte", "meta.release", text))
     if row.get(_PREVIOUS) is not None and not RELEASE_ID.fullmatch(str(row[_PREVIOUS])):
         text = "Erwartet wird die Kennung einer Veröffentlichung oder nichts; Veröffentlichung neu bauen."
         leaks.append(Leak("unbekannte_spalte", f"meta.release, Spalte {_PREVIOUS}", text))
+    if row.get(ENGINE, "duckdb") not in ENGINES:
+        leaks.append(
+            Leak("unbekannte_spalte", f"meta.release, Spalte {ENGINE}", f"Erwartet: {' oder '.join(ENGINES)}.")
+        )
     if RELEASE_ID.fullmatch(folder.name) and row.get("release_id") != folder.name:
         text = "Erwartet wird die Kennung, die der Ordner trägt; Veröffentlichung neu bauen."
         leaks.append(Leak("widerspruch", "meta.release, Spalte release_id", text))
@@ -188,6 +203,9 @@ _NAMED = {
 }
 """What `meta.release` says, and in what form; releases made before there were revisions say no more."""
 _PREVIOUS = "previous_release_id"
+ENGINE = "engine"
+"""Column that says which engine computed the tables; older releases have none, theirs was DuckDB."""
+ENGINES = ("duckdb", "spark")
 
 
 def _package(folder: Path, content_hash: str) -> list[Leak]:
@@ -212,4 +230,4 @@ def _package(folder: Path, content_hash: str) -> list[Leak]:
     return leaks + [Leak("unbekannte_spalte", f"{where}, {key}", text) for where, key in strangers]
 
 
-__all__ = ["CHANGED", "CHECKSUMS", "check_tokens", "strange"]
+__all__ = ["CHANGED", "CHECKSUMS", "ENGINE", "check_tokens", "strange"]

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -260,8 +261,15 @@ class Builder:
         """What a star tells at least where zeros are shown: one case, or the smallest share of one in an estimate."""
         if self.public.method.get(key) != "estimated":
             return 1.0
-        shares = [row["weight"] for row in self.public.rows("membership") if row["parent_id"] == key[2]]
-        return min([1.0, *shares])
+        return min(1.0, self._smallest_share.get(key[2], 1.0))
+
+    @cached_property
+    def _smallest_share(self) -> dict[str, float]:
+        """By area above others the smallest share with which one of them enters."""
+        found: dict[str, float] = {}
+        for row in self.public.rows("membership"):
+            found[row["parent_id"]] = min(row["weight"], found.get(row["parent_id"], INFINITE))
+        return found
 
     def _told(self) -> dict[Variable, tuple[float, float]]:
         """Per variable the interval that publishing it tells, in this release or an earlier one."""

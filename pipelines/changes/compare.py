@@ -17,6 +17,7 @@ from pipelines.marts.edition import REVISION
 from pipelines.marts.models import Models
 from pipelines.marts.previous import read_previous
 from pipelines.paths import DATABASE
+from pipelines.session import connect
 from schemas.codes import CODE_LISTS, label
 
 CHANGED, NEW, GONE = "geändert", "neu", "nicht mehr gezeigt"
@@ -129,7 +130,7 @@ def compare(models: Models, before: Path, now: Path) -> Changes:
         raise Incomparable("das Projekt hat keine Tabelle mart.revision (assets/marts/revision)")
     try:
         previous = read_previous(before)
-        with duckdb.connect() as con:
+        with connect() as con:
             con.execute(f"ATTACH '{quoted(before / DATABASE)}' AS b (READ_ONLY)")
             con.execute(f"ATTACH '{quoted(now)}' AS n (READ_ONLY)")
             con.execute("USE n.mart")

@@ -6,9 +6,8 @@ import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
-
 from pipelines.files import quoted
+from pipelines.session import connect
 
 Key = tuple[str, str, str, str, dt.date]
 """measure_id, category, area_id, period_type, reference_date: the key of `mart.observation`."""
@@ -67,7 +66,7 @@ def read_cells(observation: Path, measures: list[str], public_sources: set[str])
         measures: ids of the measures wanted.
         public_sources: ids of sources whose figures everybody can look up.
     """
-    with duckdb.connect() as con:
+    with connect() as con:
         rows = con.execute(
             f"""
             SELECT measure_id, category, area_id, period_type, reference_date, value, is_suppressed, method,

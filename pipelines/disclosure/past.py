@@ -6,7 +6,7 @@ all times. A revised total next to an unchanged withheld part would otherwise te
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -119,6 +119,7 @@ class _Versions:
     ) -> None:
         self.cells, self.roots, self.hidden, self.history, self.memory = cells, roots, hidden, history, memory
         self.variables: dict[tuple[int, object], int] = {}
+        self.known = Counter[int]()
 
     def changes(self, number: int) -> set[int]:
         return set(self.history.get(number, ()))
@@ -211,7 +212,9 @@ def _variable(number: int, release: int, versions: _Versions, earlier: _Earlier)
     if entry is not None and entry.status in (PUBLISHED, WITHHELD):
         version, value, star = (entry.status, entry.value, entry.mark), entry.value, entry.status == WITHHELD
     if (number, version) not in versions.variables:
-        name = f"{cell_name(versions.roots[number])}{EARLIER}{len(versions.variables):06d}"
+        # counted by cell: a version more of one cell must not rename those of others, whose patterns are kept by name
+        name = f"{cell_name(versions.roots[number])}{EARLIER}{versions.known[number]:06d}"
+        versions.known[number] += 1
         versions.variables[number, version] = earlier.add(name, number, value, star=star)
     return versions.variables[number, version]
 
@@ -237,4 +240,5 @@ def _extended(task: Task, earlier: _Earlier, relations: list[Relation]) -> Task:
         np.concatenate([task.need_high, np.array(earlier.high, dtype=float)]),
         np.concatenate([task.need_low, np.full(size, np.nan)]),
         np.concatenate([task.need_open, nothing]),
+        None if task.held is None else np.concatenate([task.held, nothing]),
     )

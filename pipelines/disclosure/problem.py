@@ -200,7 +200,7 @@ class _Marks:
         self.position = {root: number for number, root in enumerate(self.roots)}
         size = len(self.roots)
         self.reasons = [""] * size
-        self.closed, self.free, self.need_open = (np.zeros(size, dtype=bool) for _ in range(3))
+        self.closed, self.free, self.held, self.need_open = (np.zeros(size, dtype=bool) for _ in range(4))
         self.need_high, self.need_low = np.full(size, np.nan), np.full(size, np.nan)
         self.lower, self.upper = np.zeros(size), np.full(size, INFINITE)
         self.public_again: list[Key] = []
@@ -261,7 +261,12 @@ class _Marks:
         if seen == "withheld":
             self._close(number, "ledger")
         elif seen is None:
-            self.free[number] = True
+            self.free[number], self.held[number] = True, self._always_shown(root)
+
+    def _always_shown(self, root: Key) -> bool:
+        """Whether any of a cell's names is of a level whose figures are not withheld to protect others."""
+        areas, levels = self.project.directory.areas, self.project.release.always_shown
+        return any(areas[key[2]].level in levels for key in self.merged.aliases[root] if key[2] in areas)
 
     def _seen(self, root: Key) -> str | None:
         value = self.merged.cells[root].value
@@ -353,7 +358,7 @@ class _Marks:
         return all(states)
 
     def _close(self, number: int, reason: str) -> None:
-        self.closed[number], self.free[number] = True, False
+        self.closed[number], self.free[number], self.held[number] = True, False, False
         self.reasons[number] = reason
 
     def _need(self, number: int, rule: MeasureRule, high: float) -> None:
@@ -383,7 +388,7 @@ class _Marks:
             [self._relation(relation) for relation in self.merged.relations],
         )
         weight = weights(self.project, cells)
-        task = Task(system, self.free, self.closed, weight, self.need_high, self.need_low, self.need_open)
+        task = Task(system, self.free, self.closed, weight, self.need_high, self.need_low, self.need_open, self.held)
         position = {key: self.position[root] for root in self.roots for key in self.merged.aliases[root]}
         return Problem(task, position, self.reasons, cells, sorted(self.public_again))
 

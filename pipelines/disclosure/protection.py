@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -31,13 +30,14 @@ from pipelines.files import quoted, replacing, write_text
 from pipelines.ledger import PUBLISHED, CellLedger, Entry, secret_of
 from pipelines.ledger import WITHHELD as KEPT
 from pipelines.project import Project
+from pipelines.session import connect
 
 RULES_VERSION = "1"
 """Changes when a rule of confidentiality, the attacker or the search for secondary cells changes."""
 
 ATTACKER = (
     "kennt alle veröffentlichten Zahlen dieser und früherer Veröffentlichungen{}, alle Summen, Gebiete und Nenner, die "
-    "Regeln, und dass Anzahlen ganze Zahlen ab 0 sind, eine gesperrte ab 1, wo Nullen immer gezeigt werden"
+    "Regeln{}, und dass Anzahlen ganze Zahlen ab 0 sind, eine gesperrte ab 1, wo Nullen immer gezeigt werden"
 )
 
 
@@ -66,9 +66,13 @@ class Protection:
         bound: proven smallest cost.
         secondary: number of secondary cells.
         method: "exact" or "heuristic".
+        components: independent parts of the problem with something to protect.
+        searched: those of them whose pattern was not known from an earlier night.
         relations: number of relations per kind.
         notes: German sentences for the log, without values.
         alone: measures of which earlier publications tell too much already, so that this one is protected by itself.
+        always_shown: titles of the levels whose figures are withheld to protect others only where nothing else helps;
+            `weight` and `bound` are those of patterns that keep to it.
         seconds: time taken.
     """
 
@@ -80,29 +84,39 @@ class Protection:
     bound: float = 0.0
     secondary: int = 0
     method: str = "exact"
+    components: int = 0
+    searched: int = 0
     relations: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     alone: set[str] = field(default_factory=set)
+    always_shown: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def attacker(self) -> str:
         """What is assumed of whoever looks for confidential figures."""
-        return ATTACKER.format(" (soweit sie nicht selbst schon zu viel verraten)" if self.alone else "")
+        levels = ", ".join(self.always_shown)
+        rule = f" (auch: Zahlen der Ebenen {levels} werden zum Schutz anderer nur gesperrt, wo nichts sonst hilft)"
+        told = " (soweit sie nicht selbst schon zu viel verraten)" if self.alone else ""
+        return ATTACKER.format(told, rule if levels else "")
 
     def in_words(self) -> str:
         """One German sentence: figures and counts, no values."""
         cells, withheld = sum(row[1] for row in self.rows), sum(row[2] for row in self.rows)
         text = f"{withheld} von {cells} zu schützenden Zahlen gesperrt, davon {self.secondary} zum Schutz anderer"
+        new = f"; {self.searched} von {self.components} unabhängigen Teilen neu gerechnet" if self.components else ""
         if not self.secondary:
-            return text
+            return text + new
         gap = 100 * (1 - self.bound / self.weight)
         proven = (
             f"höchstens {gap:.1f} % mehr als nötig".replace(".", ",")
             if gap > 0.05
             else "nachweislich so wenige wie möglich"
         )
-        return f"{text} ({proven})"
+        if self.always_shown:
+            levels = ", ".join(self.always_shown)
+            proven += f", solange Zahlen der Ebenen {levels} nicht zum Schutz anderer gesperrt werden"
+        return f"{text} ({proven}){new}"
 
 
 def protect_observation(
@@ -131,10 +145,13 @@ def protect_observation(
     _write(observation, target, suppressed)
     found = Protection(target, suppressed, _needs(problem))
     found.weight, found.bound, found.method = pattern.weight, pattern.bound, pattern.method
+    found.components = len(pattern.components)
+    found.searched = sum(not part.kept for part in pattern.components)
     found.secondary = int((pattern.suppressed & ~problem.task.closed).sum())
     found.relations = dict(Counter(relation.kind for relation in problem.task.system.relations))
     found.rows = _by_level(project, problem, rates, suppressed)
-    found.notes = _notes(problem, rates, memory)
+    found.always_shown = [level.plural.de for level in project.areas.levels if level.id in project.release.always_shown]
+    found.notes = [*_notes(problem, rates, memory), *_lifted(problem, pattern)]
     found.alone = memory.forgotten if memory.past else set(project.measures)
     hidden_rates = [row.key for row in rates if row.key in suppressed]
     _write_report(report, problem, pattern, hidden_rates)
@@ -223,7 +240,7 @@ def _write(observation: Path, target: Path, suppressed: set[Key]) -> None:
     types = [pa.string()] * 4 + [pa.date32()]
     table = pa.table({n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)})
     same = " AND ".join(f"o.{name} = w.{name}" for name in names)
-    with replacing(target) as temporary, duckdb.connect() as con:
+    with replacing(target) as temporary, connect() as con:
         con.register("withheld_in", table)
         con.execute(
             f"""
@@ -296,6 +313,16 @@ def _notes(problem: Problem, rates: list[RateRow], memory: Memory) -> list[str]:
     return notes
 
 
+def _lifted(problem: Problem, pattern: Pattern) -> list[str]:
+    """Where figures of the levels that are always shown had to be let go: measures and periods."""
+    cells = [problem.cells[number] for number in np.flatnonzero(pattern.lifted)]
+    places = sorted({f"{cell.key[0]} {cell.period}" for cell in cells})
+    if not places:
+        return []
+    named = ", ".join(places[:5]) + (f" und {len(places) - 5} weitere" if len(places) > 5 else "")
+    return [f"always_shown galt nicht für {named}: anders ließen sich dort die kleinen Zahlen nicht schützen"]
+
+
 def _write_report(report: Path, problem: Problem, pattern: Pattern, rates: list[Key]) -> None:
     """Why each figure is withheld: for the data team and the data protection officer, never published."""
     out = io.StringIO()
@@ -330,7 +357,7 @@ def ledger_entries(public: Path, true: Path, ledger: CellLedger) -> dict[Key, En
 
     A figure that nobody here knows (a star of its source) is marked as what anybody would suppose it to be.
     """
-    with duckdb.connect() as con:
+    with connect() as con:
         rows = con.execute(
             f"""
             SELECT p.measure_id, p.category, p.area_id, p.period_type, p.reference_date, p.value, p.is_suppressed,

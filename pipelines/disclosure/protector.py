@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -50,6 +51,7 @@ class Task:
         need_high: n; NaN, or the attacker's upper bound of this closed cell has to be at least this.
         need_low: n; NaN, or the attacker's lower bound of this closed cell may be at most this.
         need_open: n flags; the attacker's bounds of this closed cell must differ (counts: by at least 1).
+        held: n flags of free cells that are suppressed only where nothing else protects; None: none.
     """
 
     system: System
@@ -59,11 +61,16 @@ class Task:
     need_high: Floats
     need_low: Floats
     need_open: Flags
+    held: Flags | None = None
 
 
 @dataclass(frozen=True)
 class ComponentResult:
-    """What became of one component that has requirements; `method` is "exact" (proven optimal) or "heuristic"."""
+    """What became of one component that has requirements.
+
+    `method` is "exact" (proven optimal) or "heuristic"; `kept`: the pattern was found earlier, or all of it is settled
+    (no free cells), and it was attacked again.
+    """
 
     cells: int
     required: int
@@ -72,6 +79,7 @@ class ComponentResult:
     bound: float
     method: str
     seconds: float
+    kept: bool
 
 
 @dataclass(frozen=True)
@@ -81,9 +89,11 @@ class Pattern:
     Attributes:
         suppressed: n flags; closed or secondary.
         weight: price of the secondary cells.
-        bound: proven lower bound of the price of any safe pattern; equals `weight` where proven optimal.
+        bound: proven lower bound of the price of any safe pattern that shows the held cells (where `lifted`: of any);
+            equals `weight` where proven optimal.
         method: "exact" if all components are proven optimal, else "heuristic".
         components: components with requirements.
+        lifted: n flags of the held cells whose component cannot be protected while all of them are shown.
     """
 
     suppressed: Flags
@@ -91,6 +101,7 @@ class Pattern:
     bound: float
     method: str
     components: list[ComponentResult]
+    lifted: Flags
 
 
 class Unprotectable(Exception):
@@ -148,36 +159,80 @@ def protect(task: Task, *, cache: Cache | None = None) -> Pattern:
     """
     order = np.array(sorted(range(len(task.system)), key=task.system.names.__getitem__), dtype=np.int64)
     whole = canonical(task, order)
+    held = np.zeros(len(whole), dtype=bool) if task.held is None else task.held[order] & whole.free
     blocks = list(split(whole, whole.exact & ~whole.free))
-    suppressed, results = whole.closed.copy(), []
+    suppressed, lifted = whole.closed.copy(), np.zeros(len(whole), dtype=bool)
+    results: list[ComponentResult] = []
     failed: dict[str, list[str]] = {}
     for cells, block in blocks:
-        start = time.perf_counter()
-        try:
-            found = _protect(block, cache)
-        except Unprotectable as error:
-            failed |= error.needs
-            continue
-        suppressed[cells] |= found.pattern
-        results.append(_result(block, found, time.perf_counter() - start))
+        found = _while_held(block, held[cells], cache)
+        if found is None:
+            lifted[cells] = held[cells]
+            try:
+                found = _parts([(np.arange(len(block)), block)], len(block), cache)
+            except Unprotectable as error:
+                failed |= error.needs
+                continue
+        pattern, parts = found
+        suppressed[cells] |= pattern
+        results += parts
     if failed:
         raise Unprotectable(failed)
-    restored = np.zeros(len(whole), dtype=bool)
-    restored[order] = suppressed
+    back = np.argsort(order)
     return Pattern(
-        restored,
+        suppressed[back],
         sum(result.weight for result in results),
         sum(result.bound for result in results),
         "exact" if all(result.method == "exact" for result in results) else "heuristic",
         results,
+        lifted[back],
     )
+
+
+def _while_held(block: Block, held: Flags, cache: Cache | None) -> tuple[Flags, list[ComponentResult]] | None:
+    """A safe pattern of a block that shows its held cells (n flags): they link nothing, so the block falls apart.
+
+    None if there are no such cells, or no such pattern: safety is never traded for them.
+    """
+    if not held.any():
+        return None
+    block = block.restricted(block.free & ~held)
+    try:
+        return _parts(split(block, block.exact & ~block.free), len(block), cache)
+    except (Unprotectable, SolverFailed):
+        return None
+
+
+def _parts(
+    parts: Iterable[tuple[Indexes, Block]], size: int, cache: Cache | None
+) -> tuple[Flags, list[ComponentResult]]:
+    """Secondary cells (`size` flags) of parts solved apart, and what became of each part.
+
+    Raises:
+        Unprotectable: a part has requirements that cannot be met.
+        SolverFailed: a solver ended in an unexpected state.
+    """
+    pattern, results = np.zeros(size, dtype=bool), []
+    for cells, part in parts:
+        start = time.perf_counter()
+        found = _protect(part, cache)
+        pattern[cells] = found.pattern
+        results.append(_result(part, found, time.perf_counter() - start))
+    return pattern, results
 
 
 def _result(block: Block, found: _Found, seconds: float) -> ComponentResult:
     weight = float(block.weight[found.pattern].sum())
     required = len({need.cell for need in block.needs})
     return ComponentResult(
-        len(block), required, int(found.pattern.sum()), weight, min(found.bound, weight), found.method, seconds
+        len(block),
+        required,
+        int(found.pattern.sum()),
+        weight,
+        min(found.bound, weight),
+        found.method,
+        seconds,
+        found.kept or not block.free.any(),
     )
 
 
@@ -258,6 +313,7 @@ class _Found:
     pattern: Flags
     bound: float
     method: str
+    kept: bool = False
 
 
 def _protect(block: Block, cache: Cache | None) -> _Found:
@@ -367,4 +423,4 @@ def _cached(block: Block, entry: Any) -> _Found | None:
     slack = TOLERANCE * max(1.0, weight)
     if bound > weight + slack or (method == "exact" and bound < weight - slack):
         return None
-    return _Found(pattern, weight if method == "exact" else float(bound), method)
+    return _Found(pattern, weight if method == "exact" else float(bound), method, kept=True)

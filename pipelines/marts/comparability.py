@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipelines.areas import Directory, Membership
+from pipelines.areas import Area, Directory, Membership
 from pipelines.periods import parse_key
 from pipelines.project import Project
-from schemas.documents import ALL, TOTAL, Break, Formed, Indicator, Measure, RolledUp, Source
+from schemas.documents import ALL, TOTAL, Break, Formed, Measure, RolledUp, Source
 
 ONE_DAY = dt.timedelta(days=1)
 
@@ -29,7 +29,6 @@ class ActingBreak:
 class Benchmark:
     """With which area the values of an area are compared; None as a day stands for ever."""
 
-    indicator_id: str
     area_id: str
     benchmark_id: str
     valid_from: dt.date | None
@@ -127,37 +126,37 @@ def _weights(members: list[Membership], day: dt.date) -> dict[str, float]:
     return {m.area_id: m.weight for m in members if (m.valid_from or dt.date.min) <= day <= (m.valid_to or dt.date.max)}
 
 
-def benchmarks(project: Project) -> list[Benchmark]:
-    """Per indicator and area the area to compare with; none where it belongs to no or to several such areas."""
-    closure = project.directory.closure()
-    found: list[Benchmark] = []
+def benchmarks(project: Project) -> dict[str, list[Benchmark]]:
+    """Per indicator the area to compare each area with; none where it belongs to no or to several such areas.
+
+    Indicators that are compared in the same way share one list: in a large city these lists are long.
+    """
+    found: dict[tuple[str | None, str | None, tuple[str, ...]], list[Benchmark]] = {}
+    upwards: dict[str, list[Membership]] = defaultdict(list)
+    for membership in project.directory.closure():
+        upwards[membership.area_id].append(membership)
+    shared = {}
     for indicator in project.indicators.values():
-        if indicator.comparison.level is not None:
-            found += _parents(project, indicator, closure)
-        else:
-            benchmark = indicator.comparison.area or project.release.city
-            found += [
-                Benchmark(indicator.id, area.area_id, benchmark, None, None)
-                for area in project.directory.areas.values()
-                if area.level in indicator.levels
-            ]
-    return sorted(found, key=lambda b: (b.indicator_id, b.area_id, b.benchmark_id, b.valid_from or dt.date.min))
+        level, area, levels = indicator.comparison.level, indicator.comparison.area, tuple(indicator.levels)
+        if (level, area, levels) not in found:
+            benchmark = area or project.release.city
+            compared = [a for a in project.directory.areas.values() if a.level in levels]
+            if level is None:
+                pairs = [Benchmark(a.area_id, benchmark, None, None) for a in compared]
+            else:
+                pairs = [b for a in compared for b in _parents(project, a, level, upwards[a.area_id])]
+            found[level, area, levels] = sorted(
+                pairs, key=lambda b: (b.area_id, b.benchmark_id, b.valid_from or dt.date.min)
+            )
+        shared[indicator.id] = found[level, area, levels]
+    return shared
 
 
-def _parents(project: Project, indicator: Indicator, closure: list[Membership]) -> Iterator[Benchmark]:
+def _parents(project: Project, area: Area, level: str, upwards: list[Membership]) -> Iterator[Benchmark]:
+    """The areas of a level that an area belongs to as a whole."""
     areas = project.directory.areas
-    for area in areas.values():
-        if area.level not in indicator.levels:
-            continue
-        if area.level == indicator.comparison.level:
-            yield Benchmark(indicator.id, area.area_id, area.area_id, None, None)
-        whole = [
-            m
-            for m in closure
-            if m.area_id == area.area_id
-            and m.weight == 1
-            and m.parent_id in areas
-            and areas[m.parent_id].level == indicator.comparison.level
-        ]
-        for parent in whole:
-            yield Benchmark(indicator.id, area.area_id, parent.parent_id, parent.valid_from, parent.valid_to)
+    if area.level == level:
+        yield Benchmark(area.area_id, area.area_id, None, None)
+    for m in upwards:
+        if m.weight == 1 and m.parent_id in areas and areas[m.parent_id].level == level:
+            yield Benchmark(area.area_id, m.parent_id, m.valid_from, m.valid_to)

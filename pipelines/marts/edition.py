@@ -10,16 +10,19 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 import pyarrow as pa
 
 from pipelines.files import TEMPORARY, quoted, sha256_file, sha256_text
+from pipelines.marts.content import table_digest
 from pipelines.marts.inputs import OBSERVATION_IN, input_tables
 from pipelines.marts.models import Model, Models
 from pipelines.marts.previous import Previous
+from pipelines.marts.tables import BrokenMart, build_tables, check_key, create_table, store
 from pipelines.project import Project
+from pipelines.session import connect, open_session
 from schemas.codes import CODE_LISTS
 
 STORAGE_VERSION = "v1.0.0"
@@ -44,8 +47,22 @@ class Edition:
     impossible: list[tuple[str, str, str]] = field(default_factory=list)
 
 
-class BrokenMart(Exception):
-    """A mart does not hold what it promises (columns, key); nothing is published."""
+@dataclass(frozen=True)
+class Computed:
+    """What another engine has computed: the folder of Parquet files of each table, the number of rows of each step."""
+
+    folders: Mapping[str, Path]
+    steps: Mapping[str, int]
+
+
+class Engine(Protocol):
+    """Another engine than DuckDB that computes the tables and the steps between them."""
+
+    name: str
+    """As it stands in `meta.release`."""
+
+    def compute(self, models: Models, inputs: Mapping[str, pa.Table], observation: Path, folder: Path) -> Computed:
+        """Compute all of `models.order`; what comes of it lies below `folder`."""
 
 
 def build_edition(
@@ -57,6 +74,7 @@ def build_edition(
     release_id: str,
     commit: str,
     previous: Previous | None = None,
+    engine: Engine | None = None,
 ) -> Edition:
     """Write a DuckDB file with schemas mart, api and meta; `target` is replaced.
 
@@ -68,6 +86,7 @@ def build_edition(
         release_id: id under which this edition will be known, for `meta.release`.
         commit: version of the program, for `meta.release`.
         previous: the public release that figures are compared with; without it there is none.
+        engine: computes the tables, by default this session of DuckDB, which then only sorts and stores them.
 
     Raises:
         BrokenMart: a table's columns or key are not as declared.
@@ -77,27 +96,28 @@ def build_edition(
     previous = previous or Previous()
     with (
         tempfile.TemporaryDirectory(dir=target.parent, prefix=TEMPORARY) as scratch,
-        duckdb.connect() as con,
+        open_session(scratch) as con,
     ):
-        con.execute(f"SET temp_directory = '{quoted(Path(scratch))}'")  # true values are not spilled outside
         con.execute(f"ATTACH '{quoted(target)}' AS {FILE} (STORAGE_VERSION '{STORAGE_VERSION}')")
         for schema in ("mart", "meta", "api"):
             con.execute(f"CREATE SCHEMA {FILE}.{schema}")
         con.execute(f"USE {FILE}.mart")
-        _load_inputs(con, input_tables(models.project) | previous.inputs(release_id, models.project.rules), observation)
+        inputs = input_tables(models.project) | previous.inputs(release_id, models.project.rules)
+        computed = engine.compute(models, inputs, observation, Path(scratch)) if engine else None
+        _load_inputs(con, inputs, observation)
         _close(con, [observation, *[rows for rows in meta.values() if isinstance(rows, Path)]], scratch)
-        edition = Edition(target, "")
-        for model in models.order:
-            edition.rows[model.mart.id] = _build(con, model)
+        rows = _take(con, models, computed) if computed else build_tables(con, models, FILE)
+        edition = Edition(target, "", rows)
         edition.impossible = _impossible(con, models)
         _fill_all(con, models, meta, edition)
-        edition.content_hash = _content_hash(con, models, Path(scratch))
+        edition.content_hash = _content_hash(con, models)
         release = {
             "release_id": release_id,
             "content_hash": edition.content_hash,
             "commit": commit,
             "rules": models.project.rules,
             "previous_release_id": previous.release_id,
+            "engine": engine.name if engine else "duckdb",
         }
         _fill(con, models, "release", [tuple(release[column] for column in models.all["meta.release"].columns)])
         _build_all_api(con, models)
@@ -142,7 +162,7 @@ _MARKED = {
 def figure_marks(file: Path, models: Models) -> dict[str, str]:
     """A mark per measure, indicator and index (`kennzahl/<id>`, ...) that changes with any of its figures."""
     marks: dict[str, str] = {}
-    with duckdb.connect(str(file), read_only=True) as con:
+    with connect(file, read_only=True) as con:
         for kind, (table, key) in _MARKED.items():
             if f"mart.{table}" in models.all:
                 rows = con.execute(f"SELECT {key}, bit_xor(hash(t)) FROM mart.{table} t GROUP BY {key}").fetchall()
@@ -188,28 +208,15 @@ def object_comment(model: Model) -> str:
     return f"{text} Schlüssel: {', '.join(model.mart.key)}." if model.mart.key else text
 
 
-def _build(con: duckdb.DuckDBPyConnection, model: Model) -> int:
-    """Build a table, or a step between tables that stays in this session; returns the number of rows."""
-    if model.mart.schema_name == "mart":
-        _build_table(con, model)
-    else:
-        con.execute(f"CREATE TEMP TABLE {model.mart.id} AS {model.sql}")
-    row = con.execute(f"SELECT count(*) FROM {model.mart.id}").fetchone()
-    return int(row[0]) if row else 0
-
-
-def _build_table(con: duckdb.DuckDBPyConnection, model: Model) -> None:
-    mart = model.mart
-    declared = ", ".join(f"{name} {column.type}" for name, column in model.columns.items())
-    con.execute(f"CREATE TABLE {mart.id} ({declared})")
-    order = ", ".join(f"{key} NULLS FIRST" for key in mart.key)
-    con.execute(f"INSERT INTO {mart.id} SELECT * FROM ({model.sql}) ORDER BY {order}")
-    keys = ", ".join(mart.key)
-    twice = con.execute(
-        f"SELECT {keys}, count(*) FROM {mart.id} GROUP BY {keys} HAVING count(*) > 1 LIMIT 3"
-    ).fetchall()
-    if twice:
-        raise BrokenMart(f"mart.{mart.id}: der Schlüssel ({keys}) ist nicht eindeutig, z. B. {twice[0]}")
+def _take(con: duckdb.DuckDBPyConnection, models: Models, computed: Computed) -> dict[str, int]:
+    """Store the tables that another engine has computed, sorted as always; its steps stay there."""
+    rows = dict(computed.steps)
+    for model in models.marts:
+        files = quoted(computed.folders[model.mart.id] / "*.parquet")
+        create_table(con, model)
+        rows[model.mart.id] = store(con, model, f"SELECT {', '.join(model.columns)} FROM read_parquet('{files}')")
+        check_key(con, model)
+    return rows
 
 
 def _impossible(con: duckdb.DuckDBPyConnection, models: Models) -> list[tuple[str, str, str]]:
@@ -288,19 +295,23 @@ def _close(con: duckdb.DuckDBPyConnection, files: list[Path], folder: str) -> No
     con.execute("SET lock_configuration = true")
 
 
-def _content_hash(con: duckdb.DuckDBPyConnection, models: Models, folder: Path) -> str:
-    """Hash over sorted Parquet of all tables that figures or their meaning stand in, the SQL of views, and the feed.
+def content_hash_of(file: Path, models: Models) -> str:
+    """Content hash of a finished edition, from its tables as they stand in the file."""
+    with connect() as con:
+        con.execute(f"ATTACH '{quoted(file)}' AS {FILE} (READ_ONLY)")
+        return _content_hash(con, models)
+
+
+def _content_hash(con: duckdb.DuckDBPyConnection, models: Models) -> str:
+    """Hash over all tables that figures or their meaning stand in, the SQL of views, and the feed.
 
     What changes without the figures changing (deliveries, check results, the release's own row) is no part of it, nor
-    are the revisions: they follow from the content and that of the release before.
+    are the revisions: they follow from the content and that of the release before. Marts are stored sorted by a key
+    that is unique, so the order of their rows is part of what they promise.
     """
-    tables = [m.name for m in models.marts if m.name != REVISION] + ["meta.column_lineage", "meta.data_dictionary"]
-    parts = []
-    for name in sorted(tables):
-        file = folder / name
-        con.execute(f"COPY (SELECT * FROM {FILE}.{name} ORDER BY ALL) TO '{quoted(file)}' (FORMAT parquet)")
-        parts += [name, sha256_file(file)]
-        file.unlink()
+    queries = {m.name: f"FROM {FILE}.{m.name}" for m in models.marts if m.name != REVISION}
+    queries |= {n: f"FROM {FILE}.{n} ORDER BY ALL" for n in ("meta.column_lineage", "meta.data_dictionary")}
+    parts = [text for name in sorted(queries) for text in (name, table_digest(con, queries[name]))]
     for model in models.of_schema("api"):
         parts += [model.name, model.sql or ""]
     return sha256_text(*parts, *_declared_in_feed(models.project))

@@ -20,6 +20,9 @@ from schemas.documents import ALL, TOTAL, Break, CompositeIndex, FromRate, Indic
 FACTORS = {"percent": 100.0, "per_1000": 1000.0, "ratio": 1.0, "persons": 1.0}
 OBSERVATION_IN = "observation_in"
 
+CODES = {"area_id": "area_in", "indicator_id": "indicator_in"}
+"""Columns whose values all stand in an input: ids of a closed list."""
+
 
 def input_tables(project: Project) -> dict[str, pa.Table]:
     """Arrow tables by input name (`area_in`, `membership_in`, `measure_in`, `series_break_in`, `indicator_in`, ...)."""
@@ -59,13 +62,25 @@ def input_tables(project: Project) -> dict[str, pa.Table]:
             ],
             _INDICATOR_LEVEL,
         ),
-        "benchmark_in": _table([b.__dict__ for b in benchmarks(project)], _BENCHMARK),
+        "benchmark_in": _benchmarks(project),
         "acting_break_in": _table([b.__dict__ for b in acting_breaks(project)], _ACTING_BREAK),
         "extent_change_in": _table(
             [{"area_id": area_id, "since": day} for area_id, day in extent_changes(project.directory)], _EXTENT_CHANGE
         ),
         **_index_tables(list(project.indexes.values())),
     }
+
+
+def _benchmarks(project: Project) -> pa.Table:
+    """Benchmarks of all indicators, each list made once for all that share it."""
+    made: dict[int, pa.Table] = {}
+    tables = []
+    for indicator_id, entries in benchmarks(project).items():
+        if id(entries) not in made:
+            made[id(entries)] = _table([b.__dict__ for b in entries], pa.schema(list(_BENCHMARK)[1:]))
+        table = made[id(entries)]
+        tables.append(table.add_column(0, _BENCHMARK[0], pa.repeat(pa.scalar(indicator_id), len(table))))
+    return pa.concat_tables(tables) if tables else _BENCHMARK.empty_table()
 
 
 def _index_tables(indexes: list[CompositeIndex]) -> dict[str, pa.Table]:

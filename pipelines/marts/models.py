@@ -194,10 +194,21 @@ class Models:
     @cached_property
     def order(self) -> list[Model]:
         """Tables of schema `mart` and intermediate steps, each after those it reads."""
+        return [model for unit in self.units for model in unit]
+
+    @cached_property
+    def units(self) -> list[list[Model]]:
+        """The same, those that are built in the same batches together: they stand and fall as one."""
         tables = self._built
-        graph = {name: sorted(t for t in self.reads(name) if t in tables) for name in tables}
+        unit_of = {name: f"batch {m.mart.batch}" if m.mart.batch else name for name, m in tables.items()}
+        needs = {name: sorted(t for t in self.reads(name) if t in tables) for name in tables}
+        graph: dict[str, set[str]] = {unit: set() for unit in unit_of.values()}
+        for name, read in needs.items():
+            graph[unit_of[name]] |= {unit_of[t] for t in read} - ({unit_of[name]} if tables[name].mart.batch else set())
         try:
-            return [tables[name] for name in TopologicalSorter(graph).static_order()]
+            inside = [tables[name] for name in TopologicalSorter(needs).static_order()]
+            units = TopologicalSorter({unit: sorted(read) for unit, read in graph.items()}).static_order()
+            return [[m for m in inside if unit_of[m.mart.id] == unit] for unit in units]
         except CycleError as error:
             circle = " -> ".join(error.args[1])
             raise ConfigError([Problem("assets/marts", 1, f"Tabellen lesen einander im Kreis: {circle}")]) from error

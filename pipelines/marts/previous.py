@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.paths import DATABASE
+from pipelines.session import connect
 
 _TEXT, _NUMBER, _DATE = pa.string(), pa.float64(), pa.date32()
 _FIGURE = [("indicator_id", _TEXT), ("area_id", _TEXT), ("period_type", _TEXT), ("reference_date", _DATE)]
@@ -96,7 +97,7 @@ def read_previous(folder: Path) -> Previous:
     Raises:
         duckdb.Error: the folder holds no readable database of a release.
     """
-    with duckdb.connect(str(folder / DATABASE), read_only=True) as con:
+    with connect(folder / DATABASE, read_only=True) as con:
         row = con.execute("SELECT release_id, rules FROM meta.release").fetchone()
         release_id, rules = row or (None, None)
         return Previous(release_id, rules, {name: _read(con, name) for name in _SCHEMAS})

@@ -13,6 +13,7 @@ import duckdb
 
 from pipelines.project import Project
 from pipelines.provenance.question import Slot
+from pipelines.session import connect
 from schemas.documents import RolledUp
 
 Row = dict[str, Any]
@@ -79,7 +80,7 @@ def reading(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         Unreadable: the file is no database, or DuckDB finds it damaged while it is read.
     """
     try:
-        with duckdb.connect(str(file), read_only=True) as con:
+        with connect(file, read_only=True) as con:
             yield con
     except duckdb.Error as error:
         raise Unreadable(

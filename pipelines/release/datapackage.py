@@ -13,13 +13,13 @@ from typing import Any
 
 from pipelines.files import sha256_file
 from pipelines.marts.models import Models
-from pipelines.release.feed import given_out
+from pipelines.release.feed import WORKBOOK_ROWS, given_out
 from schemas.codes import CODE_LISTS
 from schemas.documents import Column, Source
 
 PROFILES = "https://datapackage.org/profiles/2.0"
 _TYPES = {"VARCHAR": "string", "DOUBLE": "number", "BIGINT": "integer", "INTEGER": "integer", "DATE": "date"}
-_MEDIA = {
+MEDIA = {
     ".csv": ("csv", "text/csv"),
     ".parquet": ("parquet", "application/vnd.apache.parquet"),
     ".xlsx": ("xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
@@ -30,7 +30,7 @@ _MEDIA = {
 def write_datapackage(folder: Path, models: Models, release_id: str, content_hash: str, created: dt.datetime) -> None:
     """Describe every file of a release folder, with sizes, checksums and the columns of the main tables."""
     release = models.project.release
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in _MEDIA)
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix in MEDIA)
     package = {
         "$schema": f"{PROFILES}/datapackage.json",
         "name": "sozialraum-monitor",
@@ -57,7 +57,7 @@ def _source(source: Source) -> dict[str, str]:
 
 def _resource(folder: Path, file: Path, models: Models) -> dict[str, Any]:
     path = file.relative_to(folder).as_posix()
-    form, media = _MEDIA[file.suffix]
+    form, media = MEDIA[file.suffix]
     resource: dict[str, Any] = {
         "name": path.replace("/", "_").replace(".", "_").lower(),
         "path": path,
@@ -76,6 +76,9 @@ def _resource(folder: Path, file: Path, models: Models) -> dict[str, Any]:
         "dialect": {"$schema": f"{PROFILES}/tabledialect.json", "delimiter": ";" if german else ",", "header": True},
     }
     table = next((t for t, name in given_out(models).items() if path in (f"{name}.csv", f"{name}_de.csv")), None)
+    if table and not (folder / f"{given_out(models)[table]}.xlsx").exists():
+        rows = f"{WORKBOOK_ROWS:,}".replace(",", ".")
+        resource["description"] = f"Ohne Arbeitsmappe (XLSX): die Tabelle hat mehr als {rows} Zeilen."
     resource["schema"] = _table_schema(models, table, german) if table else _text_schema(file, german)
     return resource
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections import defaultdict
-from collections.abc import ItemsView
+from collections.abc import ItemsView, Iterable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import duckdb
 
+from pipelines.files import sha256_text
 from pipelines.marts.models import Models
 from pipelines.project import Project
 from schemas.documents import Level
@@ -164,7 +165,9 @@ class Facts:
         with duckdb.connect(str(file), read_only=True) as con:
             areas = _read(con, "area", Area, "sort_key, area_id")
             indicators = _read(con, "indicator", Indicator, "sort_key, indicator_id")
-            values = _read(con, "indicator_value", Value, "indicator_id, area_id, reference_date, period_type")
+            told = levels_told(models.project.release.report.levels, models.project.release.city, areas)
+            order = "indicator_id, area_id, reference_date, period_type"
+            values = _read(con, "indicator_value", Value, order, "WHERE list_contains(?, area_level)", sorted(told))
         series: dict[tuple[str, str], list[Value]] = defaultdict(list)
         for value in values:
             series[value.indicator_id, value.area_id].append(value)
@@ -211,7 +214,7 @@ class Facts:
     @cached_property
     def levels(self) -> list[Level]:
         """Area levels that have areas, the largest first, as declared."""
-        present = {area.level for area in self.areas.values()}
+        present = levels_told(self.project.release.report.levels, self.city.area_id, self.areas.values())
         return [
             level for level in sorted(self.project.areas.levels, key=lambda one: one.sort_key) if level.id in present
         ]
@@ -242,6 +245,10 @@ class Facts:
     def series(self, indicator_id: str, area_id: str) -> list[Value]:
         """All periods of an indicator for an area, oldest first."""
         return self._series.get((indicator_id, area_id), [])
+
+    def areas_of(self, indicator_id: str) -> list[str]:
+        """Ids of the areas for which an indicator has rows."""
+        return [area_id for one, area_id in self._series if one == indicator_id]
 
     def all_series(self) -> ItemsView[tuple[str, str], list[Value]]:
         """All series by indicator and area."""
@@ -302,6 +309,20 @@ class Facts:
         return [chapter for chapter in chapters if chapter.indicators]
 
     @cached_property
+    def marks(self) -> dict[str, str]:
+        """Per area a mark of all its figures: the same as long as none of their columns changes."""
+        query = "SELECT area_id, sum(hash(v)) AS mark FROM mart.indicator_value AS v GROUP BY area_id"
+        return {row["area_id"]: str(row["mark"]) for row in self.rows(query)}
+
+    @cached_property
+    def common_mark(self) -> str:
+        """A mark of what any page about an area may show besides: the city, breaks, indicators, newest periods."""
+        newest = sorted((key, max(dates.items())) for key, dates in self._periods.items())
+        breaks = sorted(self._breaks.items())
+        parts = (self.marks.get(self.city.area_id), self.levels, self.chapters, self.indicators, newest, breaks)
+        return sha256_text(*map(repr, parts))
+
+    @cached_property
     def _breaks(self) -> dict[tuple[str, str], list[Break]]:
         found: dict[tuple[str, str], list[Break]] = defaultdict(list)
         for row in self.rows(_BREAKS):
@@ -331,6 +352,11 @@ class Facts:
         return {row["index_id"]: row["title_de"] for row in rows}
 
 
+def levels_told(declared: list[str], city: str, areas: Iterable[Area]) -> set[str]:
+    """Levels of which the pages speak: those declared and that of the city, all that have areas by default."""
+    return {area.level for area in areas if not declared or area.level in declared or area.area_id == city}
+
+
 _BREAKS = """
     WITH RECURSIVE used AS (
         SELECT l.indicator_id, l.area_level, i.numerator AS measure_id
@@ -351,6 +377,9 @@ _BREAKS = """
 """
 
 
-def _read(con: duckdb.DuckDBPyConnection, table: str, kind: type[Row], order: str) -> list[Row]:
+def _read(
+    con: duckdb.DuckDBPyConnection, table: str, kind: type[Row], order: str, where: str = "", *parameters: Any
+) -> list[Row]:
     names = ", ".join(f'"{column.name}"' for column in fields(kind))
-    return [kind(*row) for row in con.execute(f"SELECT {names} FROM mart.{table} ORDER BY {order}").fetchall()]
+    cursor = con.execute(f"SELECT {names} FROM mart.{table} {where} ORDER BY {order}", parameters)
+    return [kind(*row) for row in cursor.fetchall()]

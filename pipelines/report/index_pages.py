@@ -49,6 +49,7 @@ def _context(facts: Facts, definition: Row) -> dict[str, Any]:
     declared = facts.project.indexes.get(index_id)
     order = declared.levels if declared else list(dict.fromkeys(row["area_level"] for row in rows))
     indicators = facts.rows("SELECT * FROM mart.index_indicator WHERE index_id = ? ORDER BY sort_key", index_id)
+    told = [level.id for level in facts.levels]
     return {
         "definition": definition,
         "indicators": [(facts.indicators[row["indicator_id"]], row) for row in indicators],
@@ -60,11 +61,12 @@ def _context(facts: Facts, definition: Row) -> dict[str, Any]:
             (facts.areas[row["area_id"]], row["exclusion_reason"])
             for row in facts.rows("SELECT * FROM mart.index_exclusion WHERE index_id = ? ORDER BY area_id", index_id)
         ],
-        "universe": facts.level(definition["universe_level"]),
+        "universe": next(one for one in facts.project.areas.levels if one.id == definition["universe_level"]),
         "parts": [
             part
             for level in order
-            if (
+            if level in told
+            and (
                 part := _of_level(
                     facts, facts.level(level), [r for r in rows if r["area_level"] == level], by_dimension
                 )

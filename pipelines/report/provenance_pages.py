@@ -5,12 +5,15 @@ Addresses `herkunft/<indicator>/<area>.html#<period>` are cited in papers of the
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
+from pipelines.files import sha256_text
 from pipelines.report import links
 from pipelines.report.facts import Facts, Indicator, Value
 from pipelines.report.numbers import day, figure, period_in_words
@@ -109,12 +112,11 @@ def pages(facts: Facts) -> Iterator[Page]:
     """All pages, indicator by indicator: one question to the file for each."""
     teller = _Teller(facts)
     for indicator in facts.indicators.values():
-        rows = facts.rows(_NODES, indicator.indicator_id)
-        for area_id, of_area in itertools.groupby(rows, key=lambda row: row["page_area"]):
-            yield teller.page(indicator, area_id, list(of_area))
+        for row in facts.rows(_KEYS, indicator.indicator_id, facts.areas_of(indicator.indicator_id)):
+            yield teller.page(indicator, row["page_area"], str(row["mark"]), row["used"])
 
 
-_NODES = """
+_ROWS = """
     WITH RECURSIVE node AS (
         SELECT gebiet AS page_area, stichtag AS page_date, rechenweg, rolle, kennzahl AS measure_id,
             auspraegung AS category, gebiet AS area_id, zeitbezug_anzahl AS period_type,
@@ -122,7 +124,7 @@ _NODES = """
             CAST(NULL AS VARCHAR) AS of_category, CAST(NULL AS VARCHAR) AS of_area, CAST(NULL AS DATE) AS of_date,
             CAST(1 AS DOUBLE) AS weight,
             CAST(NULL AS VARCHAR) AS kind
-        FROM api.rechenwege WHERE indikator = ?
+        FROM api.rechenwege WHERE indikator = ? AND list_contains(?, gebiet)
         UNION
         SELECT n.page_area, n.page_date, n.rechenweg, n.rolle, p.part_measure_id, p.part_category, p.part_area_id,
             n.period_type, p.part_reference_date, n.measure_id, n.category, n.area_id, n.reference_date, p.weight,
@@ -132,7 +134,8 @@ _NODES = """
             ON p.measure_id = n.measure_id AND p.category = n.category AND p.area_id = n.area_id
             AND p.period_type = n.period_type AND p.reference_date = n.reference_date
     )
-    SELECT n.*, o.value, o.is_suppressed, s.delivery_id, s.sheet, s.line, s.column_number, s.column_name,
+    SELECT n.*, page.sort_key AS page_order, a.sort_key AS area_order,
+        o.value, o.is_suppressed, s.delivery_id, s.sheet, s.line, s.column_number, s.column_name,
         s.received_text, s.correction
     FROM node AS n
     JOIN mart.area AS page ON page.area_id = n.page_area
@@ -143,8 +146,14 @@ _NODES = """
     LEFT JOIN meta.figure_source AS s
         ON s.measure_id = n.measure_id AND s.category = n.category AND s.area_id = n.area_id
         AND s.period_type = n.period_type AND s.reference_date = n.reference_date
-    ORDER BY page.sort_key, n.page_area, n.page_date, n.rolle DESC, n.measure_id, n.reference_date, n.category,
-        a.sort_key, n.area_id
+"""
+_NODES = f"""
+    FROM ({_ROWS})
+    ORDER BY page_order, page_area, page_date, rolle DESC, measure_id, reference_date, category, area_order, area_id
+"""
+_KEYS = f"""
+    SELECT page_area, sum(hash(n)) AS mark, list_sort(list_distinct(list(delivery_id))) AS used
+    FROM ({_ROWS}) AS n GROUP BY page_order, page_area ORDER BY page_order, page_area
 """
 
 
@@ -153,7 +162,7 @@ class _Teller:
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
-        self.levels = {level.id: level.title.de for level in facts.levels}
+        self.levels = {level.id: level.title.de for level in facts.project.areas.levels}
         self.deliveries = {row["delivery_id"]: row for row in facts.rows("SELECT * FROM meta.delivery")}
         self.measures = {row["measure_id"]: row["title"] for row in facts.rows("SELECT * FROM mart.measure")}
         rows = facts.rows("SELECT measure_id, category, title_de FROM mart.category")
@@ -163,6 +172,8 @@ class _Teller:
         self.revisions: dict[tuple[str, str, str], list[Row]] = {}
         for row in facts.rows("SELECT * FROM mart.revision ORDER BY release_id"):
             self.revisions.setdefault((row["indicator_id"], row["area_id"], row["period"]), []).append(row)
+        self.common = sha256_text(*map(repr, (self.levels, self.measures, self.categories, self.breaks)))
+        self.nodes = functools.lru_cache(maxsize=2)(self._nodes)  # pages are rendered in the order of the indicators
 
     def _checks(self) -> dict[str, dict[str, Any]]:
         """Per source: how many checks passed, and which did not."""
@@ -178,8 +189,36 @@ class _Teller:
 
     # ------------------------------------------------------------ pages
 
-    def page(self, indicator: Indicator, area_id: str, rows: list[Row]) -> Page:
-        """The page of one indicator and area; rows come period by period."""
+    def page(self, indicator: Indicator, area_id: str, mark: str, used: list[str]) -> Page:
+        """The page of one indicator and area.
+
+        Args:
+            indicator: the indicator.
+            area_id: the area.
+            mark: of all figures behind those of the page.
+            used: ids of the deliveries they stand in.
+        """
+        area, series = self.facts.areas[area_id], self.facts.series(indicator.indicator_id, area_id)
+        compared = {value.benchmark_id: self._periods(indicator, value.benchmark_id) for value in series}
+        revised = [self.revisions.get((indicator.indicator_id, area_id, value.period)) for value in series]
+        around = (indicator, series, compared, revised, self.facts.breaks(indicator.indicator_id, area.level))
+        told = [self._delivery(name) for name in used]
+        key = sha256_text(self.common, mark, *map(repr, (*around, told)))
+        title = f"Herkunft: {indicator.title_de}, {area.name} ({self.levels.get(area.level, area.level)})"
+        path = links.provenance_page(indicator.indicator_id, area_id)
+        return Page(path, "herkunft.html.j2", title, partial(self._context, indicator, area_id), key=key)
+
+    def _nodes(self, indicator_id: str) -> dict[str, list[Row]]:
+        """All that stands behind the figures of an indicator, by area."""
+        rows = self.facts.rows(_NODES, indicator_id, self.facts.areas_of(indicator_id))
+        return {area: list(of_area) for area, of_area in itertools.groupby(rows, key=lambda row: row["page_area"])}
+
+    def _periods(self, indicator: Indicator, area_id: str | None) -> list[str]:
+        return [value.period for value in self.facts.series(indicator.indicator_id, area_id or "")]
+
+    def _context(self, indicator: Indicator, area_id: str) -> dict[str, Any]:
+        """What the page holds; rows come period by period."""
+        rows = self.nodes(indicator.indicator_id)[area_id]
         area = self.facts.areas[area_id]
         series = self.facts.series(indicator.indicator_id, area_id)
         breaks = self.facts.breaks_in(series)
@@ -196,7 +235,7 @@ class _Teller:
             for value in reversed(series)
         ]
         used = list(dict.fromkeys(name for section in sections for name in section.deliveries))
-        context = {
+        return {
             "indicator": indicator,
             "area": area,
             "level": self.levels.get(area.level, area.level),
@@ -205,9 +244,6 @@ class _Teller:
             "breaks": self._touching(rows),
             "origins": sorted({value.origin for value in series}),
         }
-        title = f"Herkunft: {indicator.title_de}, {area.name} ({context['level']})"
-        path = links.provenance_page(indicator.indicator_id, area_id)
-        return Page(path, "herkunft.html.j2", title, context)
 
     def _delivery(self, name: str) -> Row:
         told = dict(self.deliveries[name])

@@ -146,7 +146,9 @@ def _revisions(facts: Facts) -> dict[str, Any]:
                 "now": figure(row["value_now"], indicator.decimals),
                 "cause": label("cause", row["cause"]),
                 "release": row["release_id"],
-                "address": links.provenance(row["indicator_id"], row["area_id"], row["period"]),
+                "address": links.provenance(row["indicator_id"], row["area_id"], row["period"])
+                if facts.has_figures(row["area_id"])
+                else "",
             }
         )
     titles = facts.indicators

@@ -130,26 +130,29 @@ class Renderer:
 
     def texts(self, pages: list[Page]) -> Iterator[tuple[Page, str]]:
         """Pages with their texts; charts of all of them are drawn at once, in two thirds of the time."""
-        keys = [sha256_text(self._code, repr(page)) for page in pages]
-        new = [page for page, key in zip(pages, keys, strict=True) if not self.cache.holds(key)]
-        self.studio.draw([chart for page in new for chart in charts_in(page.context)])
+        keys = [sha256_text(self._code, *_marks(page)) for page in pages]
+        new = {key: page.filled() for page, key in zip(pages, keys, strict=True) if not self.cache.holds(key)}
+        self.studio.draw([chart for context in new.values() for chart in charts_in(context)])
         for page, key in zip(pages, keys, strict=True):
-            yield page, self._text(page, key)
+            yield page, self._text(page, key, new.get(key))
 
-    def _text(self, page: Page, key: str) -> str:
-        text = self.cache.get(key)
-        if text is None:
-            text = self._render(page)
-            self.cache.put(key, text)
+    def _text(self, page: Page, key: str, context: dict[str, Any] | None) -> str:
+        """A kept text begins with a line that names its charts, so that these are kept, too."""
+        kept = self.cache.get(key)
+        if kept is None:
+            context = page.filled() if context is None else context
+            charts = charts_in(context)
+            kept = " ".join(chart.key for chart in charts) + "\n" + self._render(page, context, charts)
+            self.cache.put(key, kept)
             self.rendered += 1
-        else:
-            for chart in charts_in(page.context):
-                self.cache.touch(chart.key)
+        drawn, _, text = kept.partition("\n")
+        for chart in drawn.split():
+            self.cache.touch(chart)
         stamp = self.facts.stamp
         return text.replace(RELEASE, stamp.release_id).replace(CREATED, f"{stamp.created:%d.%m.%Y}")
 
-    def _render(self, page: Page) -> str:
-        drawn = self.studio.draw(charts_in(page.context))
+    def _render(self, page: Page, context: dict[str, Any], charts: list[Chart]) -> str:
+        drawn = self.studio.draw(charts)
 
         def draw(drawing: Chart | Picture) -> Markup:
             return Markup(drawn[drawing.key] if isinstance(drawing, Chart) else drawing.svg())
@@ -157,7 +160,12 @@ class Renderer:
         template = self.environment.get_template(page.template)
         root = links.up(page.path)
         place = {"root": root, "page": page, "title": page.title, "section": page.section, "draw": draw}
-        return template.render({**page.context, **place, "m": words.Cells(root, self.facts)})
+        return template.render({**context, **place, "m": words.Cells(root, self.facts)})
+
+
+def _marks(page: Page) -> tuple[str, ...]:
+    """What tells a page from any other."""
+    return (page.path, page.template, page.title, page.section, page.key or repr(page.filled()))
 
 
 def charts_in(content: Any) -> list[Chart]:

@@ -44,7 +44,7 @@ def _start(facts: Facts) -> dict[str, Any]:
         "previous": facts.stamp.previous_id,
         "changes": facts.changes,
         "indicators": facts.indicators,
-        "revisions": facts.rows(_REVISIONS),
+        "revisions": [row for row in facts.rows(_REVISIONS) if facts.has_figures(row["area_id"])],
         "striking": [(level, found) for level in levels if (found := striking(facts, level.id))],
         "undecided": [level for level in levels if _rates_only(facts, level.id)],
         "moving": [(level, found) for level in levels if (found := moving(facts, level.id))],

@@ -1,11 +1,11 @@
+-- The area is looked up first: its id lets the large table skip everything else.
 SELECT w.gebiet, w.gebiet_name, w.ebene, w.indikator, w.indikator_titel, w.zeitraum, w.wert, w.einheit, w.status, w.datenherkunft,
     w.untere_grenze, w.obere_grenze, w.vergleich, w.vergleich_grund, w.rang, w.rang_von, w.trend,
     w.trend_grund
-FROM api.indikatorwerte AS w
-JOIN (
-    SELECT area_id, indicator_id, max(reference_date) AS stichtag
-    FROM mart.indicator_value
-    GROUP BY area_id, indicator_id
-) AS j ON j.area_id = w.gebiet AND j.indicator_id = w.indikator AND j.stichtag = w.stichtag
-WHERE w.gebiet = gebiet OR lower(w.gebiet_name) = lower(gebiet)
+FROM (
+    SELECT v.*, max(v.stichtag) OVER (PARTITION BY v.gebiet, v.indikator) AS juengster_stichtag
+    FROM api.indikatorwerte AS v
+    WHERE v.gebiet IN (SELECT a.area_id FROM mart.area AS a WHERE a.area_id = gebiet OR lower(a.name) = lower(gebiet))
+) AS w
+WHERE w.stichtag = w.juengster_stichtag
 ORDER BY w.ebene, w.gebiet, w.indikator

@@ -22,6 +22,7 @@ WITH earlier AS (
         v.indicator_id, v.area_id, v.period_type, year(v.reference_date) AS of_year,
         {{ m.day_of_year("v.reference_date") }} AS day_of_year, max(v.reference_date) AS reference_date
     FROM indicator_value AS v
+    WHERE v.indicator_id IN (SELECT figure_id FROM index_day)
     GROUP BY
         v.indicator_id, v.area_id, v.period_type, year(v.reference_date), {{ m.day_of_year("v.reference_date") }}
 ),

@@ -65,7 +65,10 @@ computed AS (
             ELSE 'delivered'
         END AS method,
         data_as_of,
-        {{ m.united("n_deliveries || coalesce(';' || d_deliveries, '')") }} AS delivery_ids
+        CASE
+            WHEN d_deliveries IS NULL OR d_deliveries = n_deliveries THEN n_deliveries
+            ELSE {{ m.united("n_deliveries || ';' || d_deliveries") }}
+        END AS delivery_ids
     FROM judged
 ),
 

@@ -45,11 +45,20 @@ moved AS (
     GROUP BY f.indicator_id, f.area_id, f.period_type, f.reference_date
 ),
 
+-- Every figure of a series that is interrupted somewhere; all others are one stretch.
+interrupted AS (
+    SELECT indicator_id, area_id, period_type FROM passed
+    UNION
+    SELECT indicator_id, area_id, period_type FROM moved
+),
+
 counted AS (
     SELECT
         f.indicator_id, f.area_id, f.period_type, f.reference_date,
         coalesce(p.breaks, 0) + coalesce(v.changes, 0) AS breaks
     FROM indicator_figure AS f
+    JOIN interrupted AS x
+        ON x.indicator_id = f.indicator_id AND x.area_id = f.area_id AND x.period_type = f.period_type
     LEFT JOIN passed AS p
         ON p.indicator_id = f.indicator_id AND p.area_id = f.area_id AND p.period_type = f.period_type
         AND p.reference_date = f.reference_date

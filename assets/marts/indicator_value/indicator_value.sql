@@ -1,17 +1,16 @@
 {% import "macros.sql" as m %}
-{%- set group = "OVER (PARTITION BY indicator_id, area_level, period_type, reference_date)" %}
--- One figure per year and day of the year: of the 28th and 29th of a February the later one.
-WITH yearly AS (
+-- The one area to compare with, where it is the same on every day.
+WITH always AS (
     SELECT
-        indicator_id, area_id, period_type, year_of, day_of_year, value, segment, low_95, high_95,
-        row_number() OVER (
-            PARTITION BY indicator_id, area_id, period_type, year_of, day_of_year ORDER BY reference_date DESC
-        ) AS position
-    FROM indicator_series
+        indicator_id, area_id,
+        CASE WHEN count(DISTINCT benchmark_id) = 1 THEN min(benchmark_id) END AS benchmark_id
+    FROM benchmark_in
+    GROUP BY indicator_id, area_id
+    HAVING count(valid_from) + count(valid_to) = 0
 ),
 
--- The one area to compare with on that day; none if the area belongs to none or to several of the level.
-benchmark_of AS (
+-- The others, on the days of their figures; none if the area belongs to none or to several of the level.
+dated AS (
     SELECT
         f.indicator_id, f.area_id, f.period_type, f.reference_date,
         CASE WHEN count(DISTINCT b.benchmark_id) = 1 THEN min(b.benchmark_id) END AS benchmark_id
@@ -20,43 +19,73 @@ benchmark_of AS (
         ON b.indicator_id = f.indicator_id AND b.area_id = f.area_id
         AND (b.valid_from IS NULL OR b.valid_from <= f.reference_date)
         AND (b.valid_to IS NULL OR b.valid_to >= f.reference_date)
+    WHERE NOT EXISTS (SELECT 1 FROM always AS a WHERE a.indicator_id = f.indicator_id AND a.area_id = f.area_id)
     GROUP BY f.indicator_id, f.area_id, f.period_type, f.reference_date
+),
+
+benchmark AS (
+    SELECT f.indicator_id, f.area_id AS benchmark_id, f.period_type, f.reference_date, f.value, f.origin_rank
+    FROM indicator_series AS f
+    WHERE f.area_id IN (SELECT benchmark_id FROM benchmark_in)
+),
+
+placed AS (
+    SELECT
+        indicator_id, area_id, period_type, reference_date,
+        CASE WHEN value IS NOT NULL THEN rank() OVER (
+            PARTITION BY indicator_id, area_level, period_type, reference_date ORDER BY round(value, 9) DESC NULLS LAST
+        ) END AS place
+    FROM indicator_series
 ),
 
 -- Sums of figures divided by the largest of their group: exact decimals, so that the order of rows changes no digit.
 grouped AS (
     SELECT
-        indicator_id, area_id, period_type, reference_date, area_level, unit, value,
-        CASE WHEN value IS NOT NULL THEN rank() OVER (
-            PARTITION BY indicator_id, area_level, period_type, reference_date ORDER BY round(value, 9) DESC NULLS LAST
-        ) END AS place,
-        count(value) {{ group }} AS ranked_n,
-        max(CASE WHEN value IS NOT NULL THEN origin_rank END) {{ group }} AS group_origin,
-        max(round(value, 9)) {{ group }} > min(round(value, 9)) {{ group }} AS spread,
-        max(abs(value)) {{ group }} AS largest,
-        max(origin_rank) OVER (
-            PARTITION BY indicator_id, area_id, period_type, day_of_year ORDER BY reference_date
-            ROWS BETWEEN 4 PRECEDING AND CURRENT ROW
-        ) AS series_origin
+        indicator_id, area_level, period_type, reference_date, count(value) AS ranked_n,
+        max(CASE WHEN value IS NOT NULL THEN origin_rank END) AS group_origin,
+        max(round(value, 9)) > min(round(value, 9)) AS spread, max(abs(value)) AS largest
     FROM indicator_series
+    GROUP BY indicator_id, area_level, period_type, reference_date
 ),
 
 centred AS (
     SELECT
-        indicator_id, area_id, period_type, reference_date, area_level, place, ranked_n, group_origin, series_origin,
-        unit <> 'persons' AND ranked_n >= 10 AND spread AS standardised,
-        value / nullif(largest, 0.0e0)
-        - CAST(sum(CAST(value / nullif(largest, 0.0e0) AS DECIMAL(38, 30))) {{ group }} AS DOUBLE) / nullif(ranked_n, 0) AS gap
-    FROM grouped
+        g.indicator_id, g.area_level, g.period_type, g.reference_date, g.ranked_n, g.group_origin, g.spread, g.largest,
+        CAST(sum(CAST(f.value / nullif(g.largest, 0.0e0) AS DECIMAL(38, 30))) AS DOUBLE) / nullif(g.ranked_n, 0) AS mean
+    FROM grouped AS g
+    JOIN indicator_series AS f
+        ON f.indicator_id = g.indicator_id AND f.area_level = g.area_level AND f.period_type = g.period_type
+        AND f.reference_date = g.reference_date
+    GROUP BY
+        g.indicator_id, g.area_level, g.period_type, g.reference_date, g.ranked_n, g.group_origin, g.spread, g.largest
+),
+
+gaps AS (
+    SELECT
+        c.indicator_id, c.area_level, c.period_type, c.reference_date,
+        f.value / nullif(c.largest, 0.0e0) - c.mean AS gap
+    FROM centred AS c
+    JOIN indicator_series AS f
+        ON f.indicator_id = c.indicator_id AND f.area_level = c.area_level AND f.period_type = c.period_type
+        AND f.reference_date = c.reference_date
+),
+
+squared AS (
+    SELECT
+        indicator_id, area_level, period_type, reference_date,
+        CAST(sum(CAST(gap * gap AS DECIMAL(38, 30))) AS DOUBLE) AS squares
+    FROM gaps
+    GROUP BY indicator_id, area_level, period_type, reference_date
 ),
 
 standardised AS (
     SELECT
-        indicator_id, area_id, period_type, reference_date, place, ranked_n, group_origin, series_origin,
-        CASE WHEN standardised THEN
-            gap / nullif(sqrt(CAST(sum(CAST(gap * gap AS DECIMAL(38, 30))) {{ group }} AS DOUBLE) / ranked_n), 0.0e0)
-        END AS z_score
-    FROM centred
+        c.indicator_id, c.area_level, c.period_type, c.reference_date, c.ranked_n, c.group_origin, c.spread, c.largest,
+        c.mean, nullif(sqrt(s.squares / c.ranked_n), 0.0e0) AS deviation
+    FROM centred AS c
+    JOIN squared AS s
+        ON s.indicator_id = c.indicator_id AND s.area_level = c.area_level AND s.period_type = c.period_type
+        AND s.reference_date = c.reference_date
 ),
 
 joined AS (
@@ -65,29 +94,35 @@ joined AS (
         f.value, f.obs_status, f.conf_status, f.is_suppressed, f.suppression_reason, f.origin, f.method, f.data_as_of,
         f.delivery_ids, f.figure, f.unit, f.factor, f.polarity, f.interval_method, f.comparison_method, f.pooled_periods,
         f.segment, f.low_95, f.high_95, f.low_998, f.high_998, f.origin_rank,
-        b.benchmark_id, r.value AS benchmark_value, {{ m.origin_rank("coalesce(r.origin, 'published')") }} AS benchmark_origin,
-        e.value AS earlier_value, e.segment AS earlier_segment, e.low_95 AS earlier_low, e.high_95 AS earlier_high,
-        z.place, z.ranked_n, z.group_origin, z.series_origin, z.z_score, t.chi2, t.trend, t.trend_reason
+        coalesce(a.benchmark_id, b.benchmark_id) AS benchmark_id, r.value AS benchmark_value,
+        coalesce(r.origin_rank, 0) AS benchmark_origin,
+        p.place, g.ranked_n, g.group_origin,
+        CASE WHEN f.unit <> 'persons' AND g.ranked_n >= 10 AND g.spread THEN
+            (f.value / nullif(g.largest, 0.0e0) - g.mean) / g.deviation
+        END AS z_score,
+        t.series_origin, t.earlier_value, t.earlier_segment, t.earlier_low, t.earlier_high, t.chi2, t.trend, t.trend_reason
         {%- for z, level in [(m.z95, "95"), (m.z998, "998")] %},
         f.factor * {{ m.wilson_low("(f.denominator * r.value / f.factor)", "f.denominator", z) }} AS funnel_low_{{ level }},
         f.factor * {{ m.wilson_high("(f.denominator * r.value / f.factor)", "f.denominator", z) }} AS funnel_high_{{ level }}
         {%- endfor %}
     FROM indicator_series AS f
-    JOIN standardised AS z
-        ON z.indicator_id = f.indicator_id AND z.area_id = f.area_id AND z.period_type = f.period_type
-        AND z.reference_date = f.reference_date
-    JOIN indicator_trend AS t
+    -- Every figure has its row in these three; LEFT JOIN keeps the widest table the one that is read through.
+    LEFT JOIN standardised AS g
+        ON g.indicator_id = f.indicator_id AND g.area_level = f.area_level AND g.period_type = f.period_type
+        AND g.reference_date = f.reference_date
+    LEFT JOIN placed AS p
+        ON p.indicator_id = f.indicator_id AND p.area_id = f.area_id AND p.period_type = f.period_type
+        AND p.reference_date = f.reference_date
+    LEFT JOIN indicator_trend AS t
         ON t.indicator_id = f.indicator_id AND t.area_id = f.area_id AND t.period_type = f.period_type
         AND t.reference_date = f.reference_date
-    LEFT JOIN benchmark_of AS b
+    LEFT JOIN always AS a ON a.indicator_id = f.indicator_id AND a.area_id = f.area_id
+    LEFT JOIN dated AS b
         ON b.indicator_id = f.indicator_id AND b.area_id = f.area_id AND b.period_type = f.period_type
         AND b.reference_date = f.reference_date
-    LEFT JOIN indicator_figure AS r
-        ON r.indicator_id = b.indicator_id AND r.area_id = b.benchmark_id AND r.period_type = b.period_type
-        AND r.reference_date = b.reference_date
-    LEFT JOIN yearly AS e
-        ON e.indicator_id = f.indicator_id AND e.area_id = f.area_id AND e.period_type = f.period_type
-        AND e.year_of = f.year_of - 1 AND e.day_of_year = f.day_of_year AND e.position = 1
+    LEFT JOIN benchmark AS r
+        ON r.indicator_id = f.indicator_id AND r.benchmark_id = coalesce(a.benchmark_id, b.benchmark_id)
+        AND r.period_type = f.period_type AND r.reference_date = f.reference_date
 ),
 
 judged AS (

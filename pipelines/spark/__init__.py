@@ -1,0 +1,1 @@
+"""Runs the SQL of the marts on Apache Spark instead of DuckDB; pyspark is imported only when it is used."""
