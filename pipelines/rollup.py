@@ -78,6 +78,8 @@ class Gap:
 def build_observation(project: Project, states: dict[str, SourceState], target: Path) -> list[Gap]:
     """Write the observation (Parquet, sorted by its key) and return the totals that do not match their parts.
 
+    Very many figures are added up in batches of measures, each sorted, by the name of its first measure.
+
     Columns: measure_id, category, area_id, area_level, period_type, reference_date, period, value (unit of the
     measure), obs_status, conf_status, is_suppressed, suppression_reason, origin, method, data_as_of, delivery_ids.
     Beside it stand the files of `provenance_beside`: the cell of every delivered figure, the parts of every sum.
@@ -90,31 +92,83 @@ def build_observation(project: Project, states: dict[str, SourceState], target: 
         con.execute("SET preserve_insertion_order = false")  # what has an order gets it by ORDER BY
         con.execute("ATTACH ':memory:' AS scratch (COMPRESS)")
         con.execute("USE scratch")
-        files = _load_slices(con, project, states)
+        _load_slices(con, project, states)
         _create_types(con, project)
         _load_corrections(con, states)
         _load_areas(con, project)
-        chosen = _choose(con, files)
-        con.execute(_PARTS)
-        order = _IN_ORDER if _has_fractions(con, project) else ""
-        gaps = _roll_up(con, project, order)
-        _category_totals(con, project, order)
-        for measure in project.measures.values():
-            if measure.formed is not None:
-                _form(con, measure, order)
-        observation = f"""
-            SELECT {_KEY}, value, obs_status, conf_status, is_suppressed, suppression_reason,
-                {_RANK_ORIGIN} AS origin, method, data_as_of, delivery_ids
-            FROM observed
-            ORDER BY {_PLACE}
-        """
-        columns = ", ".join(FIGURE_PART)
-        parts = f"SELECT {columns} FROM part ORDER BY {columns}"
-        for file, query in ((beside["figure_source"], chosen), (beside["figure_part"], parts), (target, observation)):
+        gaps: list[Gap] = []
+        pieces: dict[Path, list[Path]] = {file: [] for file in (*beside.values(), target)}
+        for number, measures in enumerate(_batches(con, project)):
+            queries, found = _observe(con, measures)
+            gaps += found
+            for file, query in zip(pieces, queries, strict=True):
+                piece = Path(scratch) / f"{number}-{file.name}"
+                con.execute(f"COPY ({query}) TO '{quoted(piece)}' (FORMAT parquet, COMPRESSION zstd)")
+                pieces[file].append(piece)
+        for file, parts in pieces.items():
             with replacing(file) as temporary:
-                con.execute(f"COPY ({query}) TO '{quoted(temporary)}' (FORMAT parquet, COMPRESSION zstd)")
+                _join(con, parts, temporary)
         con.execute("USE memory; DETACH scratch")
     return gaps
+
+
+FIGURES_PER_BATCH = 25_000_000
+"""Figures that are added up and sorted at a time; bounds memory and what is put down on disk, not results."""
+
+
+def _batches(con: duckdb.DuckDBPyConnection, project: Project) -> list[list[Measure]]:
+    """Measures that are added up together: with one that is formed from another always that one too."""
+    family: dict[str, list[Measure]] = {}
+    for measure in project.measures.values():
+        base = measure
+        while base.formed is not None:
+            base = project.measures[base.formed.measure]
+        family.setdefault(base.id, []).append(measure)
+    found = con.execute("SELECT measure_id, sum(figures) FROM supply_all GROUP BY measure_id").fetchall()
+    figures = {measure_id: int(count) for measure_id, count in found}
+    batches: list[list[Measure]] = [[]]
+    taken = 0
+    for base_id in sorted(family):
+        size = sum(figures.get(measure.id, 0) for measure in family[base_id])
+        if batches[-1] and taken + size > FIGURES_PER_BATCH:
+            batches.append([])
+            taken = 0
+        batches[-1] += family[base_id]
+        taken += size
+    return batches
+
+
+def _observe(con: duckdb.DuckDBPyConnection, measures: list[Measure]) -> tuple[tuple[str, str, str], list[Gap]]:
+    """Tables `observed` and `part` of these measures; returns the queries of cells, parts and observation, sorted."""
+    chosen = _choose(con, _supplied(con, measures))
+    con.execute(_PARTS)
+    order = _IN_ORDER if _has_fractions(con, measures) else ""
+    gaps = _roll_up(con, measures, order)
+    _category_totals(con, measures, order)
+    for measure in measures:
+        if measure.formed is not None:
+            _form(con, measure, order)
+    observation = f"""
+        SELECT {_KEY}, value, obs_status, conf_status, is_suppressed, suppression_reason,
+            {_RANK_ORIGIN} AS origin, method, data_as_of, delivery_ids
+        FROM observed
+        ORDER BY {_PLACE}
+    """
+    columns = ", ".join(FIGURE_PART)
+    return (chosen, f"SELECT {columns} FROM part ORDER BY {columns}", observation), gaps
+
+
+def _join(con: duckdb.DuckDBPyConnection, parts: list[Path], target: Path) -> None:
+    """One file of all parts, in their order."""
+    if len(parts) == 1:
+        parts[0].replace(target)
+        return
+    con.execute("SET preserve_insertion_order = true")
+    rows = f"FROM read_parquet({_listed([str(part) for part in parts])})"
+    con.execute(f"COPY ({rows}) TO '{quoted(target)}' (FORMAT parquet, COMPRESSION zstd)")
+    con.execute("SET preserve_insertion_order = false")
+    for part in parts:
+        part.unlink()
 
 
 _TYPES = {
@@ -158,9 +212,10 @@ _READ = """
 
 _SLICES = """
     CREATE TABLE slice AS
-    SELECT file, source_id, seq, measure_id, category, area_level, period_type, reference_date, period
-    FROM (SELECT DISTINCT file, measure_id, category, area_level, period_type, reference_date, period
-          FROM read_parquet($files, filename = 'file'))
+    SELECT file, source_id, seq, measure_id, category, area_level, period_type, reference_date, period, figures
+    FROM (SELECT file, measure_id, category, area_level, period_type, reference_date, period, count(*) AS figures
+          FROM read_parquet($files, filename = 'file')
+          GROUP BY file, measure_id, category, area_level, period_type, reference_date, period)
     JOIN delivery USING (file);
 """
 
@@ -171,15 +226,15 @@ _NEWEST = """
 """
 
 _SUPPLY = """
-    CREATE TABLE supply AS
-    SELECT file, measure_id, category, area_level, period_type, reference_date, period
+    CREATE TABLE supply_all AS
+    SELECT file, measure_id, category, area_level, period_type, reference_date, period, figures
     FROM newest JOIN preference USING (measure_id, area_level, source_id)
     QUALIFY rank = min(rank) OVER (PARTITION BY measure_id, category, area_level, period_type, reference_date)
 """
 
 
-def _load_slices(con: duckdb.DuckDBPyConnection, project: Project, states: dict[str, SourceState]) -> _Files:
-    """Tables `delivery`, `newest` and `supply`: which reading supplies which slice.
+def _load_slices(con: duckdb.DuckDBPyConnection, project: Project, states: dict[str, SourceState]) -> None:
+    """Tables `delivery`, `newest` and `supply_all`: which reading supplies which slice.
 
     Per slice (source, measure, period, level) the newest delivery counts, and of several sources the first in the
     measure's preference, per category.
@@ -199,7 +254,7 @@ def _load_slices(con: duckdb.DuckDBPyConnection, project: Project, states: dict[
         con.execute(
             """
             CREATE TABLE slice (file VARCHAR, source_id VARCHAR, seq INTEGER, measure_id VARCHAR, category VARCHAR,
-                area_level VARCHAR, period_type VARCHAR, reference_date DATE, period VARCHAR)
+                area_level VARCHAR, period_type VARCHAR, reference_date DATE, period VARCHAR, figures BIGINT)
             """
         )
     con.execute("CREATE TABLE preference (measure_id VARCHAR, area_level VARCHAR, rank INTEGER, source_id VARCHAR)")
@@ -214,6 +269,14 @@ def _load_slices(con: duckdb.DuckDBPyConnection, project: Project, states: dict[
         con.executemany("INSERT INTO preference VALUES (?, ?, ?, ?)", preferred)
     con.execute(_NEWEST)
     con.execute(_SUPPLY)
+
+
+def _supplied(con: duckdb.DuckDBPyConnection, measures: list[Measure]) -> _Files:
+    """Table `supply`, of these measures; the readings that have to be read for it."""
+    con.execute(
+        "CREATE OR REPLACE TABLE supply AS FROM supply_all WHERE list_contains($measures::VARCHAR[], measure_id)",
+        {"measures": [measure.id for measure in measures]},
+    )
     found = con.execute(
         """
         SELECT file, held = supplied
@@ -235,7 +298,7 @@ def _create_types(con: duckdb.DuckDBPyConnection, project: Project) -> None:
         "level_code": set(project.directory.levels),
     }
     for name, column in (("period_type_code", "period_type"), ("period_code", "period")):
-        lists[name] = {text for (text,) in con.execute(f"SELECT DISTINCT {column} FROM supply").fetchall()}
+        lists[name] = {text for (text,) in con.execute(f"SELECT DISTINCT {column} FROM supply_all").fetchall()}
     lists["delivery_code"] = {text for (text,) in con.execute("SELECT delivery_id FROM delivery").fetchall()}
     for name, texts in lists.items():
         con.register("texts_in", pa.table({"text": pa.array(sorted(texts), pa.string())}))
@@ -260,7 +323,7 @@ def _load_corrections(con: duckdb.DuckDBPyConnection, states: dict[str, SourceSt
         for position, line in enumerate(c.all_lines())
     ]
     deliveries = {row[0] for row in rows}
-    known = con.execute("SELECT file, delivery_id FROM delivery WHERE file IN (SELECT file FROM supply)").fetchall()
+    known = con.execute("SELECT file, delivery_id FROM delivery WHERE file IN (SELECT file FROM supply_all)").fetchall()
     touched = [file for file, delivery in known if delivery in deliveries]
     if not touched:
         return
@@ -344,7 +407,7 @@ def _choose(con: duckdb.DuckDBPyConnection, files: _Files) -> str:
     """Table `observed`, of what the readings supply; returns the query of the cells it stands in, sorted."""
     con.execute(
         f"""
-        CREATE TABLE observed (
+        CREATE OR REPLACE TABLE observed (
             {", ".join(f"{name} {_TYPES[name]}" for name in _KEY.split(", "))}, value DOUBLE,
             obs_status obs_status_code, conf_status conf_status_code, is_suppressed BOOLEAN,
             suppression_reason reason_code, origin_rank INTEGER, method method_code, data_as_of DATE,
@@ -361,7 +424,8 @@ def _choose(con: duckdb.DuckDBPyConnection, files: _Files) -> str:
     if not (files.whole or files.partly):
         con.register("nothing_in", READING.empty_table())
         con.execute(
-            "CREATE TABLE nothing_read AS SELECT *, '' AS delivery_id, DATE '2000-01-01' AS received_on FROM nothing_in"
+            "CREATE OR REPLACE TABLE nothing_read AS "
+            "SELECT *, '' AS delivery_id, DATE '2000-01-01' AS received_on FROM nothing_in"
         )
     read = " UNION ALL ".join(reads)
     con.execute(
@@ -394,11 +458,11 @@ def _listed(files: list[str]) -> str:
     return "[" + ", ".join("'" + file.replace("'", "''") + "'" for file in files) + "]"
 
 
-def _has_fractions(con: duckdb.DuckDBPyConnection, project: Project) -> bool:
+def _has_fractions(con: duckdb.DuckDBPyConnection, measures: list[Measure]) -> bool:
     """Whether anything but whole numbers may be added up: only then the order matters."""
-    added = [m.id for m in project.measures.values() if m.category_total == "summed"]
-    added += [m.formed.measure for m in project.measures.values() if m.formed]
-    added += [m.id for m in project.measures.values() if any(_depth(m, level) for level in m.levels)]
+    added = [m.id for m in measures if m.category_total == "summed"]
+    added += [m.formed.measure for m in measures if m.formed]
+    added += [m.id for m in measures if any(_depth(m, level) for level in m.levels)]
     row = con.execute(
         """
         SELECT EXISTS (SELECT 1 FROM below WHERE weight <> 1)
@@ -420,7 +484,7 @@ def _depth(measure: Measure, level: str) -> int:
 
 
 _PART_OF = """
-    CREATE TABLE part_of AS
+    CREATE OR REPLACE TABLE part_of AS
     WITH ways AS (
         SELECT d.reference_date, b.area_id, b.area_level, b.parent_id, b.parent_level, b.hierarchy,
             round(sum(b.weight), 9) AS weight, bool_or(b.doubt) AS doubt
@@ -454,7 +518,7 @@ _SUMMED = """
 """
 
 _PARTS = """
-    CREATE TABLE part (
+    CREATE OR REPLACE TABLE part (
         measure_id measure_code, category category_code, area_id area_code, period_type period_type_code,
         reference_date DATE, part_measure_id measure_code, part_category category_code, part_area_id area_code,
         part_reference_date DATE, weight DOUBLE, kind kind_code
@@ -477,15 +541,16 @@ _GAPS = """
 """
 
 
-def _roll_up(con: duckdb.DuckDBPyConnection, project: Project, order: str) -> list[Gap]:
+def _roll_up(con: duckdb.DuckDBPyConnection, measures: list[Measure], order: str) -> list[Gap]:
     """Add up areas, lowest sums first. A delivered figure stays; it is compared with the sum."""
     con.execute(
-        "CREATE TABLE wanted (measure_id measure_code, area_level level_code, from_level level_code, tolerance DOUBLE)"
+        "CREATE OR REPLACE TABLE wanted "
+        "(measure_id measure_code, area_level level_code, from_level level_code, tolerance DOUBLE)"
     )
     con.execute(_PART_OF)
     gaps: list[Gap] = []
     steps: dict[int, list[tuple[str, str, str, float]]] = {}
-    for measure in project.measures.values():
+    for measure in measures:
         for level, figures in measure.levels.items():
             if isinstance(figures[-1], RolledUp):
                 row = (measure.id, level, figures[-1].rolled_up, measure.tolerance)
@@ -514,9 +579,9 @@ def _roll_up(con: duckdb.DuckDBPyConnection, project: Project, order: str) -> li
     return gaps
 
 
-def _category_totals(con: duckdb.DuckDBPyConnection, project: Project, order: str) -> None:
+def _category_totals(con: duckdb.DuckDBPyConnection, measures: list[Measure], order: str) -> None:
     """`insgesamt` of a split that its office delivers without a total: the sum over all declared categories."""
-    for measure in project.measures.values():
+    for measure in measures:
         if measure.category_total == "summed":
             codes = [category.id for category in measure.categories]
             _add_categories(con, measure.id, codes, measure.id, order)

@@ -569,6 +569,26 @@ def test_measure_formed_from_categories(tmp_path: Path) -> None:
     assert seen.one("P", measure="xy")["obs_status"] == "Q"
 
 
+def test_measures_added_up_in_batches_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every family of measures by itself: one delivery then supplies several batches, each a part of it."""
+    formed = a_measure("a_drei", formed={"measure": "m", "categories": ["x", "y"]})
+    measures = [a_measure(levels=UP, **SPLIT), formed, a_measure("k", levels=UP), a_measure("z", levels=UP)]
+    world = town(tmp_path, measures=measures)
+    old = [(name, "insgesamt", area, Y22, value) for name in "kz" for area, value in {"A": 1, "B": 2, "C": 3}.items()]
+    new = [("z", "insgesamt", area, Y22, value) for area, value in {"A": 10, "B": STAR, "C": 30}.items()]
+    given_figures = [*old, *split_figures("A", 1, 2, 900), *split_figures("B", 4, STAR, 0)]
+    at_once = world.observe(("s", given_figures), ("s", new))
+    files = [at_once.file, *provenance_beside(at_once.file).values()]
+    before = [pq.read_table(file).to_pylist() for file in files]
+    monkeypatch.setattr("pipelines.rollup.FIGURES_PER_BATCH", 1)
+    in_batches = world.observe(("s", given_figures), ("s", new))
+    assert in_batches.gaps == at_once.gaps
+    for file, rows in zip(files, before, strict=True):
+        after = pq.read_table(file).to_pylist()
+        assert len(rows) > 4 and sorted(map(repr, after)) == sorted(map(repr, rows))
+    assert in_batches.value("A", measure="z") == 10 and in_batches.value("A", measure="k") == 1
+
+
 def school_town(folder: Path, categories: Sequence[str] = ("insgesamt",), periods: int = 3) -> World:
     base = a_measure(levels=UP, period_type="schuljahr", **(SPLIT if categories != ("insgesamt",) else {}))
     formed = a_measure(
