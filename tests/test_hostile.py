@@ -109,13 +109,13 @@ def test_a_million_columns_are_a_line_too_long() -> None:
 def test_long_cells_come_in_small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "CHUNK_CHARACTERS", 5000)
     held = []
-    figures = layout.Reader._figures
+    figures = layout.Reader.figures
 
     def watch(self: Any, received: Any, *more: Any) -> Any:
         held.append(len(received))
         return figures(self, received, *more)
 
-    monkeypatch.setattr(layout.Reader, "_figures", watch)
+    monkeypatch.setattr(layout.Reader, "figures", watch)
     result = read(HEAD + "".join(f"\n1;{'A' * 1000};31.12.{year};5" for year in range(1990, 2020)))
     assert len(result.cells) == 30
     assert max(held) == 5

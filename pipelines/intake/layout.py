@@ -218,7 +218,7 @@ class Reader:
             for key, day in pairs.drop_duplicates().itertuples(index=False)
         ]
         for name, entries in zip(_FOUND, zip(*found, strict=True), strict=True):
-            frame[name] = np.array(entries, dtype=object)[places]
+            frame[name] = pd.Series(np.array(entries, dtype=object)[places], index=frame.index, dtype=object)
 
     def find(self, given: dict[str, str], level_text: str, date: dt.date | None) -> Found:
         """The area that a row means: parts of its description (see `area_texts`), text of the level's column, day."""
