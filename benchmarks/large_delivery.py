@@ -37,6 +37,15 @@ MARKS = [
 ]  # fmt: skip
 """Texts of the column Merkmal; the last two are rates with one decimal."""
 RATES = 2
+CONSTRUCTED = {
+    "owner": "team:datenteam",
+    "licence": "CC0-1.0",
+    "origin": "constructed",
+    "publication": "constructed",
+    "due": "none",
+    "symbols": {"*": "suppressed"},
+}
+"""What the description of every source of made-up figures says."""
 ONE = {"unit": "persons", "kind": "count", "family": "gross", "period_type": "stichtag"}
 
 _SOURCE = {
@@ -44,12 +53,7 @@ _SOURCE = {
     "title": {"de": "Große Lieferung (konstruiert)"},
     "description": {"de": "Konstruierte Zahlen, um eine sehr große Datei zu messen."},
     "publisher": "Messung",
-    "owner": "team:datenteam",
-    "licence": "CC0-1.0",
-    "origin": "constructed",
-    "publication": "constructed",
-    "due": "none",
-    "symbols": {"*": "suppressed"},
+    **CONSTRUCTED,
     "layout": {
         "area": {"number": "Nr", "name": "Gebiet", "level": "teilgebiet"},
         "period": {"column": "Datum", "type": "stichtag"},
@@ -213,7 +217,7 @@ from pipelines.project import load_project
 project = load_project(sys.argv[2])
 source, file, target = project.sources["gross"], Path(sys.argv[1]), Path(sys.argv[3])
 begin = time.perf_counter()
-own = judge(project, source, file, file.name, [], target, received_on=dt.date(2026, 11, 22))
+own, _ = judge(project, source, file, file.name, [], target, received_on=dt.date(2026, 11, 22))
 read = time.perf_counter() - begin
 verdict = compared(project, source, target, own, Context([], {}))
 print(f"figures {own.figures}, errors {verdict.errors}, warnings {verdict.warnings}, read {read:.1f} s")

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from benchmarks.large_delivery import CONSTRUCTED
 from pipelines.init import create_project
 from pipelines.progress import Voice
 
@@ -169,12 +170,7 @@ def _topic(name: str, number: int) -> list[dict[str, Any]]:
                 "title": {"de": f"Zähler und Nenner: {title}"},
                 "description": {"de": "Konstruierte Zahlen, eine Datei je Jahr."},
                 "publisher": "Amt (konstruiert)",
-                "owner": "team:datenteam",
-                "licence": "CC0-1.0",
-                "origin": "constructed",
-                "publication": "constructed",
-                "due": "none",
-                "symbols": {"*": "suppressed"},
+                **CONSTRUCTED,
                 "layout": {
                     "area": {"id": "Gebiet", "level": "gebiet"},
                     "period": {"column": "Stichtag", "type": "stichtag"},

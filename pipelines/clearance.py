@@ -15,12 +15,13 @@ from pipelines.audit.facts import Change, Earlier, Leak
 from pipelines.audit.facts import Key as TextKey
 from pipelines.audit.facts import Need as AuditNeed
 from pipelines.audit.release import Audit, audit_release
+from pipelines.audit.release_rebuild import check_engine
 from pipelines.disclosure.cells import Key
 from pipelines.disclosure.protection import RULES_VERSION, Need, Protection
 from pipelines.files import write_text
 from pipelines.ledger import ABSENT, CellLedger, Entry, secret_of
 from pipelines.marts.models import Models
-from pipelines.paths import Paths
+from pipelines.paths import DATABASE, Paths
 from schemas.documents import LostKey
 
 REPORT = "katalog/geheimhaltungspruefung_de.csv"
@@ -71,7 +72,7 @@ _LEAKS = {
 
 
 def clear(
-    folder: Path, models: Models, ledger: CellLedger, entries: Mapping[Key, Entry], protection: Protection
+    folder: Path, models: Models, ledger: CellLedger, entries: Mapping[Key, Entry], protection: Protection, engine: str
 ) -> Audit:
     """Attack a finished release folder; write what was found beside it (inside) and into it (that it is safe).
 
@@ -81,6 +82,7 @@ def clear(
         ledger: earlier publications.
         entries: what this one publishes and withholds.
         protection: what must hold for confidential figures, and of which measures earlier publications tell too much.
+        engine: name of the engine that computed the tables; the release must name the same.
 
     Raises:
         Unsafe: something can be worked out.
@@ -91,6 +93,8 @@ def clear(
     if protection.alone and audit.leaks:
         alone = audit_release(folder, models, needs=needs)
         audit = replace(audit, leaks=_of_this_release(audit, alone, protection))
+    if not audit.leaks:  # else it may be unreadable, and is not published anyway
+        audit = replace(audit, leaks=check_engine(folder / DATABASE, engine))
     _write_internal(paths, audit)
     if audit.leaks:
         raise Unsafe(audit, paths.relative(paths.internal / INTERNAL_REPORT))

@@ -13,8 +13,8 @@ _UNITS = {"MB": 10**6, "GB": 10**9, "MIB": 2**20, "GIB": 2**30}
 _LEAST = 512 * 10**6
 
 
-class BadMemoryLimit(ValueError):
-    """The environment variable holds no size; the message says what is expected."""
+class BadMemoryLimit(Exception):
+    """The environment variable holds no size; the message says what is expected. No ValueError: those tell of data."""
 
 
 def memory_limit() -> int:

@@ -451,7 +451,8 @@ class Night:
         assert protection is not None
         self.say("Veröffentlichung angreifen: was ließe sich aus ihr errechnen?")
         entries = ledger_entries(protection.observation, self.observation, self.ledger)
-        self.audit = clear(folder, self.models, self.ledger, entries, protection)
+        engine = self.engine.name if self.engine else "duckdb"
+        self.audit = clear(folder, self.models, self.ledger, entries, protection, engine)
         self.say(self.audit.in_words())
         lock.fence(self.project.paths.lock_file)
         assert self.public is not None

@@ -16,6 +16,7 @@ import duckdb
 import pytest
 
 from pipelines.cli import app
+from pipelines.memory import VARIABLE
 from pipelines.paths import Paths
 from tests.conftest import ROOT, run_night, sozialraum
 from tests.test_history import NOW, edit
@@ -161,6 +162,14 @@ def test_project_without_the_key(project: Path, tmp_path: Path, monkeypatch: pyt
     assert run.returncode == 2, said(run)
     assert "Schlüssel" in run.stderr
     assert not (tmp_path / "anderswo").exists()
+
+
+def test_memory_that_is_no_size_is_a_wrong_call_and_no_finding(city: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "viel")
+    for of in ([], [releases(city)[0]]):
+        run = audit(*of, "--project", city)
+        assert run.returncode == 2, said(run)
+        assert VARIABLE in run.stderr and "»viel«" in run.stderr and "NICHT SICHER" not in said(run)
 
 
 def test_project_without_a_release(tmp_path: Path) -> None:

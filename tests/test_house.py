@@ -82,6 +82,27 @@ def test_audit_knows_nothing_of_what_the_protector_knows(path: Path) -> None:
     assert not inside
 
 
+OWN_SESSIONS = {
+    "session.py",
+    "intake/account.py",  # one hash function, one thread
+}
+"""Modules that open DuckDB themselves; everywhere else `pipelines.session` sees to memory and spilled values."""
+
+
+@pytest.mark.parametrize("path", files("pipelines"), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_sessions_of_duckdb_keep_to_the_memory_limit(path: Path) -> None:
+    if path.relative_to(ROOT / "pipelines").as_posix() in OWN_SESSIONS:
+        return
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "duckdb"
+    }
+    taken = {a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module == "duckdb" for a in n.names}
+    assert not (used | taken) & {"connect", "sql", "execute", "query", "read_parquet", "read_csv", "from_arrow"}
+
+
 def test_assets_hold_no_python() -> None:
     assert not list((ROOT / "assets").rglob("*.py"))
 

@@ -421,7 +421,7 @@ class Bench:
         file.write_bytes(content)
         corrections = [c for c in layout.source.corrections if c.delivery == f"{layout.source.id}-0001"]
         project, source = layout.project, layout.source
-        own = judge(project, source, file, layout.name, corrections, reading, received_on=RECEIVED)
+        own, _ = judge(project, source, file, layout.name, corrections, reading, received_on=RECEIVED)
         return compared(project, source, reading, own, context) if own.figures else own
 
     def context(self, layout: Layout, *, first: bool) -> Context:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import json
 import os
 import re
 import shutil
 import signal
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +39,7 @@ from pipelines.paths import DATABASE
 from pipelines.project import load_project
 from pipelines.spark.dialect import FUNCTIONS, spark_sql, translated
 from pipelines.spark.engine import SparkFailed, compute_tables
+from pipelines.spark.exchange import Exchange
 from pipelines.spark.session import spark_session
 from schemas.spark_settings import SparkSettings
 from tests.conftest import ROOT, Quiet, create_project, sozialraum
@@ -337,12 +341,14 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Models:
     return Models(load_project(folder))
 
 
-def compute(spark: Any, models: Models, folder: Path, settings: SparkSettings, **statements: str) -> Computed:
+def compute(
+    spark: Any, models: Models, folder: Path, settings: SparkSettings, note: Path | None = None, **statements: str
+) -> Computed:
     observation = folder / "beobachtung.parquet"
     pq.write_table(pa.table({"area_id": ["a"], "value": [12345.5]}), observation)
     inputs = {name: table for name, table in input_tables(models.project).items() if name in ("area_in", "category_in")}
     written = {name: spark_sql(sql) for name, sql in statements.items()}
-    return compute_tables(spark, written, list(written), inputs, observation, folder, settings)
+    return compute_tables(spark, written, list(written), inputs, observation, folder, settings, note=note)
 
 
 AREAS = "SELECT area_id, level FROM area_in"
@@ -375,8 +381,51 @@ def test_a_warehouse_is_used_through_sparks_file_systems_and_left_empty(
     assert list(warehouse.iterdir()) == []
     assert seen == [0o700]
     if catalog:
-        assert [row.tableName for row in spark.sql(f"SHOW TABLES IN {catalog}").collect() if not row.isTemporary] == []
+        assert [row.namespace for row in spark.sql("SHOW SCHEMAS IN spark_catalog").collect()] == ["default"]
         spark.sql("USE spark_catalog.default")
+
+
+def test_a_table_of_others_in_the_catalogue_survives(spark: Any, small: Models, tmp_path: Path) -> None:
+    spark.sql("CREATE SCHEMA spark_catalog.amt")
+    try:
+        spark.sql("CREATE TABLE spark_catalog.amt.area USING parquet AS SELECT 7 AS n")
+        settings = SETTINGS.model_copy(update={"catalog": "spark_catalog.amt"})
+        compute(spark, small, tmp_path, settings, area=AREAS, counted=COUNTED)
+        assert [row.n for row in spark.table("spark_catalog.amt.area").collect()] == [7]
+        assert [row.namespace for row in spark.sql("SHOW SCHEMAS LIKE 'amt*'").collect()] == ["amt"]
+    finally:
+        spark.sql("USE spark_catalog.default")
+        spark.sql("DROP SCHEMA spark_catalog.amt CASCADE")
+
+
+def test_what_a_killed_run_left_outside_goes_with_the_next_and_nothing_else_does(
+    spark: Any, small: Models, tmp_path: Path
+) -> None:
+    warehouse, note = tmp_path / "lager", tmp_path / "notiz.json"
+    (inside := tmp_path / "rechner").mkdir()
+    settings = SETTINGS.model_copy(update={"warehouse": warehouse.as_uri(), "catalog": "spark_catalog.amt"})
+    (foreign := warehouse / "sozialraum-einer-anderen-stadt").mkdir(parents=True)
+    Exchange(spark, settings, tmp_path / "tot", note).__enter__()  # ends here, as if killed
+    left = [path for path in warehouse.iterdir() if path != foreign]
+    assert (len(left), len(json.loads(note.read_text()))) == (1, 1)
+    try:
+        compute(spark, small, inside, settings, note, area=AREAS)
+        assert list(warehouse.iterdir()) == [foreign]
+        assert [row.namespace for row in spark.sql("SHOW SCHEMAS LIKE 'amt*'").collect()] == []
+        assert not note.exists()
+    finally:
+        spark.sql("USE spark_catalog.default")
+
+
+def test_a_file_system_without_its_libraries_is_said_in_a_sentence(spark: Any, small: Models, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"warehouse": "s3a://eimer/austausch"})
+    with pytest.raises(SparkFailed, match="in s3a://eimer/austausch nichts anlegen") as caught:
+        compute(spark, small, tmp_path, settings, area=AREAS)
+    said = str(caught.value)
+    assert "für s3a:// ist es hadoop-aws" in said
+    assert "spark.log" in said
+    assert "\n" not in said
+    assert "\tat " not in said
 
 
 def test_a_statement_that_fails_is_named_without_a_figure(spark: Any, small: Models, tmp_path: Path) -> None:
@@ -384,6 +433,49 @@ def test_a_statement_that_fails_is_named_without_a_figure(spark: Any, small: Mod
     with pytest.raises(SparkFailed, match="Spark konnte heikel nicht rechnen") as caught:
         compute(spark, small, tmp_path, SETTINGS, area=AREAS, heikel=failing)
     assert "12345" not in str(caught.value)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import pyarrow as pa, pyarrow.parquet as pq
+from pipelines.marts.models import Models
+from pipelines.project import load_project
+from pipelines.spark import engine
+from schemas.spark_settings import SparkSettings
+from tests.test_spark import CONF
+
+folder = Path(sys.argv[1])
+models = Models(load_project(folder / "Stadt"))
+pq.write_table(pa.table({"area_id": ["a"], "value": [12345.5]}), folder / "beobachtung.parquet")
+real = engine._hand_over
+def kill(exchange, *given):
+    real(exchange, *given)
+    (jvm,) = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    os.kill(int(jvm), signal.SIGKILL)
+engine._hand_over = kill
+settings = SparkSettings(master="local[1]", conf=CONF, warehouse=(folder / "lager").as_uri())
+try:
+    engine.SparkEngine(settings, folder / "spark.log").compute(models, {}, folder / "beobachtung.parquet", folder)
+except engine.SparkFailed as failed:
+    print(failed, failed.__cause__, failed.__suppress_context__)
+"""
+
+
+def test_a_jvm_that_is_killed_is_said_in_a_sentence(tmp_path: Path) -> None:
+    need_spark()
+    create_project(tmp_path / "Stadt", Quiet())
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "Spark konnte " in run.stdout
+    assert "der Java-Prozess von Spark antwortet nicht mehr" in run.stdout
+    assert run.stdout.endswith("Ohne Spark: sozialraum nightly None True\n")
+    assert "Traceback" in (tmp_path / "spark.log").read_text()
+    noted = json.loads((tmp_path / "spark-austausch.json").read_text())  # for the next run
+    assert [Path(entry["folder"].removeprefix("file://")).name for entry in noted] == [
+        path.name for path in (tmp_path / "lager").iterdir()
+    ]
 
 
 @pytest.mark.soak

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,13 +47,16 @@ class Elsewhere:
         return Computed(folders, rows)
 
 
-def publish(folder: Path, engine: Elsewhere) -> Night:
-    """A night whose tables come from `engine`; a release that fails its own audit is not published."""
+def publish(folder: Path, engine: Elsewhere, before: Callable[[Night], None] = lambda _: None) -> Night:
+    """A night whose tables come from `engine`; a release that fails its own audit is not published.
+
+    `before` is called when all is built and nothing published.
+    """
     assert create_project(folder, Quiet()) == 0
     night = Night.begin(folder, lambda _: None, FIRST_NIGHT)
     night.engine = engine
     try:
-        for step in (night.intake, night.build, night.protect, night.report, night.publish):
+        for step in (night.intake, night.build, night.protect, night.report, lambda: before(night), night.publish):
             step()
     finally:
         for held in list(lock._HELD.values()):
@@ -84,6 +87,15 @@ def test_last_digits_of_another_engine_do_not_stop_a_release(spark_night: Night)
 def test_the_same_digits_in_a_release_of_duckdb_are_a_finding(tmp_path: Path) -> None:
     with pytest.raises(Unsafe, match=r"mart\.indicator_value, Spalte ci_low"):
         publish(tmp_path / "Stadt", Elsewhere(1e-13, "duckdb"))
+    assert not Paths.of(tmp_path / "Stadt").current.exists()
+
+
+def test_a_night_on_duckdb_publishes_nothing_that_claims_the_tolerance_of_spark(tmp_path: Path) -> None:
+    def on_duckdb(night: Night) -> None:
+        night.engine = None  # while the release that is built says »spark«
+
+    with pytest.raises(Unsafe, match=r"meta\.release, Spalte engine"):
+        publish(tmp_path / "Stadt", Elsewhere(1e-13), on_duckdb)
     assert not Paths.of(tmp_path / "Stadt").current.exists()
 
 

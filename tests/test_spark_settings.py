@@ -62,6 +62,18 @@ def test_masters_of_spark(tmp_path: Path, master: str) -> None:
         ),
         ("conf:\n  spark.x: y\n  executor.memory: 8g\n", "spark.yaml:3: "),
         ("conf:\n  spark.hadoop.fs.s3a.secret.key: abc\n", "spark.yaml:2: "),
+        ("warehouse: s3a://AKIA:abc@b/x\n", "spark.yaml:1: »warehouse«: in der Adresse steht ein Geheimnis"),
+        ("warehouse: s3a://AKIA:a/abc+c@b/x\n", "spark.yaml:1: "),
+        ("warehouse: wasbs://c@k.net/x?sv=1&sig=abc\n", "spark.yaml:1: "),
+        ("master: spark://ich:abc@rechner:7077\n", "spark.yaml:1: »master«: in der Adresse"),
+        ("conf:\n  spark.hadoop.fs.gs.auth.service.account.private.key: abc\n", "spark.yaml:2: "),
+        ("conf:\n  spark.hadoop.fs.azure.sas.eimer.konto: abc\n", "spark.yaml:2: "),
+        (
+            'conf:\n  spark.driver.extraJavaOptions: "-Xss4m -Djavax.net.ssl.trustStorePassword=abc"\n',
+            "spark.yaml:2: »conf.spark.driver.extraJavaOptions«: im Wert von spark.driver.extraJavaOptions steht",
+        ),
+        ("conf:\n  spark.sql.catalog.l.uri: jdbc:x://h/d?user=a&password=abc\n", "spark.yaml:2: "),
+        ("conf:\n  spark.jars: https://ich:abc@ablage/x.jar\n", "spark.yaml:2: "),
         ("catalog: a; DROP TABLE b\n", "spark.yaml:1: »catalog«"),
         ("", "spark.yaml:1: die Datei ist leer"),
     ],
@@ -70,6 +82,20 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, said: s
     found = settings_of(tmp_path, text)
     assert found.startswith(said), found
     assert "abc" not in found  # a secret is not repeated
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "warehouse: abfss://behaelter@konto.dfs.core.windows.net/austausch\n",
+        "warehouse: hdfs://rechner:8020/austausch\n",
+        'conf:\n  spark.executor.extraJavaOptions: "-Dlog4j.level=warn -XX:+UseSerialGC"\n',
+        'conf:\n  spark.io.encryption.enabled: "true"\n  spark.jars.packages: org.apache.hadoop:hadoop-aws:3.4.1\n',
+        "conf:\n  spark.sql.catalog.lager.uri: https://katalog:8181/sassnitz\n",
+    ],
+)
+def test_what_only_resembles_a_secret_is_allowed(tmp_path: Path, text: str) -> None:
+    assert settings_of(tmp_path, text) == ""
 
 
 def test_night_with_broken_settings_is_a_wrong_call(project: Path) -> None:
@@ -109,6 +135,25 @@ def test_missing_or_old_java_is_named(
     assert run_nightly(project, voice, on_spark=True) == EXIT_USAGE
     assert said in voice.lines[-1]
     assert not (project / "data/history").exists() or not list((project / "data/history").rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "script"),
+    [(0o644, "#!/bin/sh\n"), (0o755, "#!/bin/sh\nexec sleep 600\n"), (0o755, "#!/gibt/es/nicht\n"), (0o755, "\x7fELF")],
+    ids=["not executable", "does not answer", "no interpreter", "another machine's"],
+)
+def test_java_that_cannot_be_run_is_missing(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, script: str
+) -> None:
+    need_spark()
+    (file := tmp_path / "bin/java").parent.mkdir()
+    file.write_text(script, encoding="utf-8")
+    file.chmod(mode)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    monkeypatch.setattr("pipelines.spark.machine.PATIENCE", 0.3)
+    voice = Quiet()
+    assert run_nightly(project, voice, on_spark=True) == EXIT_USAGE
+    assert "Java fehlt; gebraucht wird 17 oder 21" in voice.lines[-1]
 
 
 def test_missing_package_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 import os
 import random
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,32 @@ def test_reads_what_the_careful_reader_reads_or_gives_up(case: tuple[bytes, Sour
         path = Path(folder, "bytes")
         path.write_bytes(content)
         same_both_ways(path, of, MEASURES, DIRECTORY, "f.csv")
+
+
+@pytest.mark.parametrize("above", [1, 29, 998, 10_000])
+@pytest.mark.parametrize("line", ["", "Quelle: konstruiert"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_heading_below_many_lines(tmp_path: Path, above: int, line: str, end: str) -> None:
+    """Also where the lines above fill more than one block."""
+    head = "Nr;Gebiet;Tag;Wert"
+    of = source(LONG, table={"header_line": above + 1})
+    path = tmp_path / "bytes"
+    rows = [f"{number};{name};31.12.2021;{number}" for number, name in enumerate(_NAMES, 1)]
+    path.write_text(end.join([*[line] * above, head, *rows, ""]), encoding="utf-8", newline="")
+    for block in (30, swift.BLOCK):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(swift, "BLOCK", block)
+            assert same_both_ways(path, of, MEASURES, DIRECTORY, "f.csv") == (above < swift.HEADING)
+
+
+@pytest.mark.parametrize("above", [990, 10_000])
+def test_lines_above_the_heading_cost_no_time(tmp_path: Path, above: int) -> None:
+    """A file of 16 MB; copying it for each line took seconds."""
+    of, path = source(LONG), tmp_path / "bytes"
+    path.write_bytes(b"\n" * above + b"Nr;Gebiet;Tag;Wert\n" + b"1;Altstadt;31.12.2021;5\n" * 680_000)
+    begin = time.perf_counter()
+    assert sum(map(len, swift._blocks(path, of, above + 1))) == 680_000 * 24
+    assert time.perf_counter() - begin < 1
 
 
 def test_reads_the_shipped_files(shared: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipelines.audit.facts import Leak
 from pipelines.exit_codes import EXIT_OK, EXIT_RECOVERABLE, EXIT_USAGE
+from pipelines.memory import BadMemoryLimit, memory_limit
 from pipelines.paths import Paths
 from pipelines.progress import Voice
 
@@ -14,6 +15,11 @@ SHOWN = 30
 
 def run_audit(root: Path, path: Path | None, sums: Path | None, html: Path | None, voice: Voice) -> int:
     """Attack `path` (by default the project's release in force), say what can be recomputed; returns the exit code."""
+    try:
+        memory_limit()
+    except BadMemoryLimit as error:
+        voice.error(str(error))
+        return EXIT_USAGE
     if path is not None and not path.exists():
         voice.error(f"{path} gibt es nicht")
         return EXIT_USAGE
@@ -78,8 +84,10 @@ def release_rules(folder: Path) -> str | None:
     """Hash of the declarations a release was made with; None if it does not tell."""
     import duckdb
 
+    from pipelines.session import connect
+
     try:
-        with duckdb.connect(str(folder / "sozialraum.duckdb"), read_only=True) as con:
+        with connect(folder / "sozialraum.duckdb", read_only=True) as con:
             row = con.execute("SELECT rules FROM meta.release").fetchone()
     except duckdb.Error:
         return None

@@ -19,6 +19,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from pipelines.session import connect
 from schemas.codes import CODE_LISTS, label
 
 Key = tuple[str, str, str, str, str]
@@ -225,7 +226,7 @@ def kept_open(file: Path) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(duckdb.Error):
-            stack.enter_context(duckdb.connect(str(file), read_only=True))
+            stack.enter_context(connect(file, read_only=True))
         yield
 
 
@@ -236,7 +237,7 @@ def load_public(file: Path) -> Public:
         Unreadable: it is no DuckDB file, or a column of the observation is missing.
     """
     try:
-        with duckdb.connect(str(file), read_only=True) as con:
+        with connect(file, read_only=True) as con:
             names = [
                 r[0]
                 for r in con.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'mart'").fetchall()

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import duckdb
-
 from pipelines.audit.facts import Leak
+from pipelines.session import connect
 
 _KEY = "measure_id, category, area_id, period_type, reference_date"
 _PART_KEY = f"{_KEY}, part_measure_id, part_category, part_area_id, part_reference_date"
@@ -36,7 +35,7 @@ def check_provenance(file: Path, must: bool) -> list[Leak]:
         file: the database of the release.
         must: whether both tables have to be there; releases made before there was provenance have none.
     """
-    with duckdb.connect(str(file), read_only=True) as con:
+    with connect(file, read_only=True) as con:
         there = {row[0] for row in con.execute(_THERE).fetchall()}
         if len(there) < 2:
             text = "Die Tabelle fehlt; neu bauen."

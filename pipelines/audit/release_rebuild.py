@@ -24,6 +24,7 @@ from pipelines.marts.edition import build_edition, content_hash_of, dictionary
 from pipelines.marts.models import Models
 from pipelines.marts.tables import BrokenMart
 from pipelines.release.datapackage import MEDIA, write_datapackage
+from pipelines.session import connect
 from schemas.codes import CODE_LISTS
 
 SCHEMAS = {"mart", "api", "meta"}
@@ -39,7 +40,7 @@ _TYPES = {"VARCHAR", "DOUBLE", "BIGINT", "INTEGER", "DATE", "BOOLEAN", "TIMESTAM
 def check_objects(file: Path, models: Models | None) -> list[Leak]:
     """Schemas, tables, views, macros, columns, types, sequences and comments that are not declared."""
     leaks = []
-    with duckdb.connect(str(file), read_only=True) as con:
+    with connect(file, read_only=True) as con:
         for schema, kind, name in con.execute(_OBJECTS).fetchall():
             known = kind in ("table", "view", "macro") and schema in SCHEMAS
             if models is not None and known:
@@ -134,7 +135,7 @@ def check_reproduction(file: Path, public: Public, models: Models) -> list[Leak]
         observation, target = Path(scratch) / "beobachtung.parquet", Path(scratch) / "nachgebaut.duckdb"
         meta: dict[str, list[tuple[Any, ...]]] = {}
         try:
-            with duckdb.connect(str(file), read_only=True) as con:
+            with connect(file, read_only=True) as con:
                 columns = ", ".join(models.all["mart.observation"].columns)
                 con.execute(
                     f"COPY (SELECT {columns} FROM mart.observation) TO '{quoted(observation)}' (FORMAT parquet)"
@@ -159,6 +160,21 @@ def check_reproduction(file: Path, public: Public, models: Models) -> list[Leak]
     return leaks
 
 
+def check_engine(file: Path, engine: str) -> list[Leak]:
+    """What a release says of its engine is what did compute it: another one's word would open the tolerance above.
+
+    Args:
+        file: database of the release.
+        engine: the engine of the night that built it.
+    """
+    with connect(file, read_only=True) as con:
+        (named,) = con.sql("SELECT * FROM meta.release").to_arrow_table().to_pylist()
+    if named.get(ENGINE, "duckdb") == engine:
+        return []
+    text = f"Die Tabellen hat {engine} gerechnet, hier steht etwas anderes; Veröffentlichung neu bauen."
+    return [Leak("nicht_ableitbar", f"meta.release, Spalte {ENGINE}", text)]
+
+
 def _tables(target: Path, public: Public, unknown: set[str], tolerance: float) -> list[Leak]:
     """Every table of schema mart, row by row and in the same order (an order can tell a hidden value, too).
 
@@ -169,7 +185,7 @@ def _tables(target: Path, public: Public, unknown: set[str], tolerance: float) -
         tolerance: share of itself, or amount, by which a number may differ.
     """
     leaks = []
-    with duckdb.connect(str(target), read_only=True) as con:
+    with connect(target, read_only=True) as con:
         names = [
             r[0] for r in con.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'mart'").fetchall()
         ]
@@ -216,7 +232,7 @@ def _objects(file: Path, target: Path) -> list[Leak]:
     """SQL of views and macros, comments, defaults: the same as declared."""
     found = []
     for path in (file, target):
-        with duckdb.connect(str(path), read_only=True) as con:
+        with connect(path, read_only=True) as con:
             found.append({row[0]: row[1:] for row in con.execute(_TEXTS).fetchall()})
     ours, rebuilt = found
     return [
@@ -234,7 +250,7 @@ def _meta(file: Path, models: Models) -> list[Leak]:
         for s in models.project.sources.values()
     }
     leaks = []
-    with duckdb.connect(str(file), read_only=True) as con:
+    with connect(file, read_only=True) as con:
         if {tuple(r) for r in con.execute("FROM meta.data_dictionary").fetchall()} != set(dictionary(models)):
             leaks.append(Leak("nicht_ableitbar", "meta.data_dictionary", "Weicht von den Erklärungen ab; neu bauen."))
         if {tuple(r) for r in con.execute("FROM meta.column_lineage").fetchall()} != lineage:
@@ -296,4 +312,4 @@ def _by_path(package: dict[str, Any]) -> dict[str, Any]:
     return {**{key: value for key, value in package.items() if key != "resources"}, **resources}
 
 
-__all__ = ["check_codes", "check_objects", "check_package", "check_reproduction", "public_levels"]
+__all__ = ["check_codes", "check_engine", "check_objects", "check_package", "check_reproduction", "public_levels"]

@@ -30,6 +30,7 @@ from pipelines.audit.report_markup import DIGIT, Text, read_page, read_style
 from pipelines.audit.report_scope import Scope, mark_scales, mark_steps, scope_of, unknown_ids
 from pipelines.marts.models import Models
 from pipelines.paths import DATABASE, RELEASE_ID
+from pipelines.session import connect
 from schemas.codes import CODE_LISTS
 
 _SHOWN = 5
@@ -97,7 +98,7 @@ def check_report(folder: Path, models: Models | None) -> list[Leak]:
     report = folder / REPORT
     if not report.exists():
         return []
-    with duckdb.connect(str(folder / DATABASE), read_only=True) as con:
+    with connect(folder / DATABASE, read_only=True) as con:
         known = _Known(con, folder, models)
         leaks = list(_names(report, known))
         for path in sorted(report.rglob("*")):
@@ -471,7 +472,10 @@ class _Known:
 
     @cached_property
     def _words_of_names(self) -> set[str]:
-        """Such as 101-02: drawings break names into lines. A number by itself may be a figure and is none of these."""
+        """Such as 101-02: drawings break names into lines. A number by itself may be a figure and is none of these.
+
+        They are free on every page, also on those that name other areas: two counts written like that would pass.
+        """
         words = {word.strip(_EDGE) for name in self._names.values() for word in name.split()}
         return {word for word in words if re.search(r"\d[-/]\d", word)}
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.areas import Directory
-from pipelines.intake.past import CELLS
+from pipelines.intake.past import most_cells
 from schemas.documents import NotAbove
 from schemas.reading import STATUSES, UNREADABLE
 
@@ -157,7 +157,7 @@ class Account:
         self.slices.add((about.measure, about.period, about.level))
         first, last = self._lines.get((about.measure, about.level), (int(lines[0]), 0))
         self._lines[about.measure, about.level] = min(first, int(lines[0])), max(last, int(lines[-1]))
-        self.dense &= self.cells <= CELLS
+        self.dense &= self.cells <= most_cells()
         if not self.dense:
             self.slots.clear()
             return

@@ -24,6 +24,7 @@ from pipelines.intake.rules import ROWS_LOST
 from pipelines.intake.swift import read_swiftly
 from pipelines.intake.tables import plain_heading
 from pipelines.periods import FORMS, parse_period
+from pipelines.session import connect, spill_into
 from schemas.documents import TOTAL, Correction, Measure, NotAbove, Source
 from schemas.reading import READING, failed_rows
 from schemas.yaml_source import nearest
@@ -344,7 +345,7 @@ def _after(dates: pd.Series, newest: dt.date) -> list[bool]:
 @functools.cache
 def scratch_database() -> duckdb.DuckDBPyConnection:
     """A database in memory for the rules over whole files; made once, opening one costs more than a small file."""
-    database = duckdb.connect()
+    database = connect()
     atexit.register(database.close)
     return database
 
@@ -352,7 +353,7 @@ def scratch_database() -> duckdb.DuckDBPyConnection:
 def _spill_beside(con: duckdb.DuckDBPyConnection, reading: Path) -> None:
     """What does not fit into memory goes beside the reading, not into whatever folder the run was started in."""
     with contextlib.suppress(duckdb.Error):  # refused once another such folder is in use
-        con.execute(f"SET temp_directory = '{quoted(reading.with_name(TEMPORARY + 'ausgelagert'))}'")
+        spill_into(con, reading.with_name(TEMPORARY + "ausgelagert"))
 
 
 def german(value: float) -> str:

@@ -26,12 +26,14 @@ from pipelines.files import TEMPORARY, quoted
 from pipelines.intake.failures import KEEP, Findings
 from pipelines.intake.past import Past
 from pipelines.intake.phrases import Spot
+from pipelines.memory import memory_limit
+from pipelines.session import connect, spill_into
 from schemas.documents import TOTAL, Measure, Source
 
 SMALL = 400_000
 """Up to so many figures (together) are compared in a database that stays open and never touches the disk."""
-MEMORY = "2GB"
-"""DuckDB's limit while more are compared; beyond it DuckDB uses a folder beside the reading."""
+MEMORY = 2_000_000_000
+"""DuckDB's limit in bytes while more are compared (half of the memory if that is less); beyond it a folder is used."""
 ENOUGH = 8
 """Areas that a comparison of whole blocks needs; with fewer, chance explains too much."""
 SAMPLE = 2000
@@ -348,10 +350,10 @@ def connection(reading: Path, others: Iterable[Past]) -> Iterator[duckdb.DuckDBP
             yield con
         return
     spill = reading.with_name(f"{TEMPORARY}{reading.stem}-vergleich")
-    settings: dict[str, Any] = {"memory_limit": MEMORY, "temp_directory": str(spill), "preserve_insertion_order": False}
     try:
-        with duckdb.connect(config=settings) as con:
-            con.execute("SET enable_progress_bar = false")
+        with connect() as con:
+            spill_into(con, spill)
+            con.execute(f"SET preserve_insertion_order = false; {_limit()}")
             yield con
     finally:
         shutil.rmtree(spill, ignore_errors=True)
@@ -360,6 +362,11 @@ def connection(reading: Path, others: Iterable[Past]) -> Iterator[duckdb.DuckDBP
 @functools.cache
 def _small_database() -> duckdb.DuckDBPyConnection:
     """A database in memory; made once, opening one costs more than a small file. More threads would only cost time."""
-    database = duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": "", "threads": 1})
+    database = connect()
+    database.execute(f"SET threads = 1; SET temp_directory = ''; {_limit()}")
     atexit.register(database.close)
     return database
+
+
+def _limit() -> str:
+    return f"SET memory_limit = '{min(MEMORY, memory_limit() // 2)}B'"

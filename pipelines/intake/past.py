@@ -6,12 +6,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.memory import memory_limit
+
 if TYPE_CHECKING:
     from pipelines.intake.account import Account
     from pipelines.intake.quiet import Column
 
 CELLS = 60_000_000
-"""Cells (areas of the directory times columns of figures, 9 bytes each) that are kept of one source at a time."""
+"""Cells (areas of the directory times columns of figures) that are kept of one source at a time, at most."""
+_CELL_BYTES = 9
+
+
+def most_cells() -> int:
+    """How many cells are kept: they take a quarter of the memory at most."""
+    return min(CELLS, memory_limit() // 4 // _CELL_BYTES)
 
 
 @dataclass(frozen=True)
@@ -39,5 +47,5 @@ class Memory:
     def put(self, reading: Path, account: Account | None) -> None:
         """Keep the account of a reading, unless more would be kept than fits."""
         kept = sum(known.cells for known in self.accounts.values() if known)
-        if account is not None and kept + account.cells <= CELLS:
+        if account is not None and kept + account.cells <= most_cells():
             self.accounts[reading] = account

@@ -304,7 +304,7 @@ def _own_verdict(
     delivery.verify()
     corrections = [c for c in source.corrections if c.delivery == delivery.delivery_id]
     with replacing(path) as temporary:
-        verdict, account = _judged(
+        verdict, account = judge(
             project, source, delivery.file, delivery.name, corrections, temporary, received_on=delivery.received_on
         )
     if not verdict.clean:
@@ -324,8 +324,8 @@ def judge(
     target: Path,
     *,
     received_on: dt.date,
-) -> Verdict:
-    """Read one file and judge it by itself.
+) -> tuple[Verdict, Account | None]:
+    """Read one file and judge it by itself: the verdict, and an account of what it holds if it was read swiftly.
 
     Args:
         project: where areas and measures are declared.
@@ -336,20 +336,6 @@ def judge(
         target: where the reading is written (Parquet).
         received_on: no reference date may be later.
     """
-    return _judged(project, source, file, name, corrections, target, received_on=received_on)[0]
-
-
-def _judged(
-    project: Project,
-    source: Source,
-    file: Path,
-    name: str,
-    corrections: list[Correction],
-    target: Path,
-    *,
-    received_on: dt.date,
-) -> tuple[Verdict, Account | None]:
-    """The verdict, and an account of what the file holds if it was read swiftly."""
     from pipelines.intake.contract import Judge  # pandas and pandera load only when there is something to read
 
     reader = Judge(source, project.directory, project.measures, received_on)

@@ -40,6 +40,8 @@ BLOCK = 16 * 1024 * 1024
 """Bytes that are read at a time; bounds memory, not results."""
 DOUBTFUL = 20_000
 """Figures of rows in which a cell is wrong; with more of them the careful reader reads the whole file."""
+HEADING = 1000
+"""Lines up to the heading's own; with more of them the careful reader reads the file."""
 KNOWN = 1_000_000
 """Spellings of areas that are remembered from file to file."""
 _SORTED = ["measure_id", "area_level", "reference_date", "period"]
@@ -100,7 +102,7 @@ def _heading(reader: Reader, path: Path, file_name: str) -> tuple[Table, Plan]:
     rows = heading_rows(path, source.format, reader.findings, source.table.header_line)
     table = None if other else next(cut(rows, source.table, reader.findings), None)
     plan = Plan.make(reader, table, file_name) if table else None
-    if table is None or plan is None or reader.findings.by_rule:
+    if table is None or plan is None or reader.findings.by_rule or table.line > HEADING:
         raise _GiveUp
     return table, plan
 
@@ -121,11 +123,14 @@ def _blocks(path: Path, source: Source, heading: int) -> Iterator[bytes]:
             text = "" if block.isascii() else block.decode(encoding)
             if looks_damaged(text) or not _even_lines(block) or not _whole_quotes(block, delimiter):
                 raise _GiveUp
-            for _ in range(heading):
-                block = block[block.index(b"\n") + 1 :] if b"\n" in block else b""
+            start = 0
+            while heading and (end := block.find(b"\n", start)) >= 0:
+                start, heading = end + 1, heading - 1
+            if heading:  # it ends in the next block
+                continue
+            block = block[start:]
             if b"\n\n" in block or b"\n\r\n" in block or block.startswith((b"\n", b"\r")):
                 raise _GiveUp
-            heading = 0
             if block:
                 yield block if encoding == "utf-8" else block.decode(encoding).encode()
 

@@ -36,6 +36,7 @@ from pipelines.progress import Voice
 from pipelines.project import ConfigError, Project, load_project
 from pipelines.published import LEDGER, DamagedRecord, Published, PublishedLedger
 from pipelines.release.publish import order_of
+from pipelines.session import open_session
 from schemas.yaml_source import nearest
 
 _UNDECIDED: dict[str, Any] = {"decision": None, "reasons": [], "rules": None, "slices": [], "earlier_decisions": []}
@@ -224,7 +225,7 @@ def _compare(rebuild: _Rebuild, file: Path) -> None:
     if not today.exists():
         rebuild.voice.say("Kein Vergleich mit heute: die interne Auswertung ist noch nicht gebaut")
         return
-    with duckdb.connect() as con:
+    with open_session(rebuild.scratch / "vergleich") as con:
         con.execute(f"ATTACH '{quoted(file)}' AS past (READ_ONLY)")
         con.execute(f"ATTACH '{quoted(today.resolve())}' AS today (READ_ONLY)")
         row = con.execute(

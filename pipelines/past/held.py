@@ -12,6 +12,7 @@ from pipelines.past.withdraw import WITHDRAWN
 from pipelines.paths import DATABASE, Paths
 from pipelines.published import Published, PublishedLedger
 from pipelines.release.publish import order_of, published
+from pipelines.session import connect
 
 _TABLES = {
     "indicator_value": "indicator_id, area_id, period_type, reference_date",
@@ -61,7 +62,7 @@ def _all_back(withdrawn: Path, in_force: Path | None, edition: Path) -> bool:
         return False
     news, back = 0, 0
     try:
-        with duckdb.connect() as con:
+        with connect() as con:
             for name, file in (("withdrawn", withdrawn), ("in_force", in_force), ("edition", edition)):
                 if file is None:  # nothing was in force: all that the withdrawn release showed is news
                     con.execute("ATTACH ':memory:' AS in_force")

@@ -15,6 +15,7 @@ import xlsxwriter
 from pipelines.files import quoted
 from pipelines.marts.models import Models
 from pipelines.project import Project
+from pipelines.session import connect
 from schemas.codes import CODE_LISTS, Code, label, sign
 from schemas.documents import Mart
 
@@ -56,7 +57,7 @@ def write_feed(folder: Path, file: Path, models: Models, created: dt.datetime) -
         models: the marts as declared.
         created: moment of the release; the only time that gets into a file.
     """
-    with duckdb.connect(str(file), read_only=True) as con:
+    with connect(file, read_only=True) as con:
         for table, name in given_out(models).items():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)

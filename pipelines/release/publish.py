@@ -19,6 +19,7 @@ from pipelines.marts.models import Models
 from pipelines.paths import DATABASE, RELEASE_ID, REPORT, ReleasePlaces
 from pipelines.release.datapackage import write_datapackage
 from pipelines.release.feed import write_feed
+from pipelines.session import connect
 
 PENDING = ".pending"
 ROOM = 256 * 1024
@@ -188,7 +189,7 @@ def retire(paths: ReleasePlaces, keep: int) -> list[str]:
 def _compared_with(database: Path) -> str | None:
     """Id of the release that a release was compared with; None if it does not tell."""
     try:
-        with duckdb.connect(str(database), read_only=True) as con:
+        with connect(database, read_only=True) as con:
             row = con.execute("SELECT previous_release_id FROM meta.release").fetchone()
     except duckdb.Error:
         return None

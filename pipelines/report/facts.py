@@ -16,6 +16,7 @@ import duckdb
 from pipelines.files import sha256_text
 from pipelines.marts.models import Models
 from pipelines.project import Project
+from pipelines.session import connect
 from schemas.documents import Level
 
 
@@ -162,7 +163,7 @@ class Facts:
             models: the marts as declared, without a project folder.
             stamp: of the release the report belongs to.
         """
-        with duckdb.connect(str(file), read_only=True) as con:
+        with connect(file, read_only=True) as con:
             areas = _read(con, "area", Area, "sort_key, area_id")
             indicators = _read(con, "indicator", Indicator, "sort_key, indicator_id")
             told = levels_told(models.project.release.report.levels, models.project.release.city, areas)
@@ -187,7 +188,7 @@ class Facts:
 
     @cached_property
     def _connection(self) -> duckdb.DuckDBPyConnection:
-        return duckdb.connect(str(self.file), read_only=True)
+        return connect(self.file, read_only=True)
 
     def rows(self, sql: str, *parameters: Any) -> list[dict[str, Any]]:
         """Rows of a question to the public file, by column name."""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 JAVA = 17
 """Oldest Java that Spark 4 runs on."""
+PATIENCE = 60.0
+"""Seconds within which Java has to say its version."""
 
 
 def whats_missing() -> str | None:
@@ -21,21 +23,24 @@ def whats_missing() -> str | None:
             "installieren: .venv/bin/pip install --require-hashes -r requirements-spark.lock"
         )
     java = _java()
-    if java is None or not Path(java).exists():
+    told = _told_by(java) if java else None
+    if told is None:
         return f"--engine spark: Java fehlt; gebraucht wird {JAVA} oder 21 (Debian: apt install default-jre-headless)"
-    version = _java_version(java)
-    if version is not None and version < JAVA:
-        return f"--engine spark: Spark braucht Java {JAVA} oder 21, gefunden: Java {version} ({java})"
+    found = re.search(r'version "(?:1\.)?(\d+)', told)
+    if found and int(found[1]) < JAVA:
+        return f"--engine spark: Spark braucht Java {JAVA} oder 21, gefunden: Java {found[1]} ({java})"
     return None
 
 
 def _java() -> str | None:
     home = os.environ.get("JAVA_HOME")
-    return str(Path(home) / "bin" / "java") if home else shutil.which("java")
+    return shutil.which(str(Path(home) / "bin" / "java") if home else "java")
 
 
-def _java_version(java: str) -> int | None:
-    """Main version, None if it does not tell."""
-    told = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False).stderr
-    found = re.search(r'version "(?:1\.)?(\d+)', told)
-    return int(found[1]) if found else None
+def _told_by(java: str) -> str | None:
+    """What it says of its version; None if it cannot be run or does not answer."""
+    command = [java, "-version"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False).stderr
+    except (OSError, subprocess.TimeoutExpired):
+        return None

@@ -8,6 +8,7 @@ import functools
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,14 @@ _OURS = {
     "spark.driver.extraJavaOptions": "-XX:-UsePerfData",
 }
 _ALONE = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What Spark raises, and what py4j lets through when the JVM behind it is gone; what a disk refuses is neither."""
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    return PySparkException, Py4JError, ConnectionError, TimeoutError
 
 
 class NoSpark(Exception):
@@ -81,11 +90,10 @@ def spark_session(settings: SparkSettings, log: Path) -> Iterator[SparkSession]:
     Raises:
         NoSpark: no JVM, no master, or a setting that Spark refuses.
     """
-    from py4j.protocol import Py4JError
     from pyspark import SparkContext
-    from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
+    refused: tuple[type[Exception], ...] = (*failures(), OSError)
     conf = configured(settings)
     if settings.master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
@@ -93,14 +101,16 @@ def spark_session(settings: SparkSettings, log: Path) -> Iterator[SparkSession]:
         os.environ.setdefault("SPARK_HOME", str(_home()))
     try:
         context = SparkContext(conf=conf, gateway=_jvm(conf, log))
-    except (PySparkException, Py4JError, OSError) as error:
+        session = SparkSession(context)
+    except refused as error:
         raise NoSpark(
             f"Spark ließ sich nicht starten (master: {settings.master}); zuerst die letzten Zeilen von {log} ansehen"
         ) from error
     try:
-        yield SparkSession(context)
+        yield session
     finally:
-        context.stop()
+        with warnings.catch_warnings(action="ignore"), contextlib.suppress(*failures()):
+            context.stop()  # fails where the JVM is gone, and nothing is left to stop
 
 
 def _jvm(conf: SparkConf, log: Path) -> JavaGateway:
@@ -111,5 +121,5 @@ def _jvm(conf: SparkConf, log: Path) -> JavaGateway:
     running: JavaGateway | None = SparkContext._gateway  # noqa: SLF001 - nothing else tells
     if running is not None:
         return running
-    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), "wb") as output:
         return launch_gateway(conf, {"stdout": output, "stderr": output})
