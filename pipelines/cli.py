@@ -277,8 +277,12 @@ def _said(error: Exception) -> int:
         Voice().error(f"{_usage(error)}\nAlle Angaben erklärt: {command} --help")
         return EXIT_USAGE
     from pipelines import faults
+    from pipelines.memory import BadMemoryLimit
     from pipelines.paths import Paths
 
+    if isinstance(error, BadMemoryLimit):
+        Voice().error(str(error))
+        return EXIT_USAGE
     Voice().error(f"FEHLGESCHLAGEN: {faults.in_words(error, Paths.of(_named_project()))}")
     return EXIT_FAILED
 

@@ -17,8 +17,12 @@ from typing import Any
 
 TEMPORARY = ".neu-"
 """Prefix of unfinished files and folders; they are removed at the next start."""
-SCRATCH = ("pruefung-", "sozialraum-check-", "sozialraum-as-of-", "sozialraum-druck-")
-"""Prefixes of temporary folders outside of the project: checks, audits, as-of and the browser that prints make them."""
+SCRATCH = (
+    *("pruefung-", "sozialraum-check-", "sozialraum-as-of-", "sozialraum-druck-"),
+    *("sozialraum-duckdb-", "sozialraum-spark-"),
+)
+"""Prefixes of temporary folders outside of the project: checks, audits, as-of, the browser that prints, and what DuckDB
+and Spark put down make them."""
 DAY = 24 * 60 * 60
 SEAL = "sha256"
 """Key under which an entry of a cache keeps the checksum of the rest."""
