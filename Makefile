@@ -40,8 +40,9 @@ help:  ## this list
 nightly: $(RUNTIME)  ## the whole night: take deliveries, check, build, protect, publish (WHEELS=DIR: without network)
 	$(BIN)/sozialraum nightly $(PROJECT_OPTION)
 
+# Files in alphabetical order: by number of tests, as xdist orders them, the longest of all, a single test, comes last.
 test: $(DEV)  ## all tests
-	$(BIN)/pytest -q -n auto --dist loadfile
+	$(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 dev: $(DEV)  ## Dagster's web page, on this machine only
 	$(BIN)/sozialraum dev $(PROJECT_OPTION)

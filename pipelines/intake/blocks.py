@@ -237,18 +237,20 @@ def _wrong_one(match: Match, pairs: list[Pair], accused: set[int]) -> tuple[list
     if a_accused != b_accused:
         return (match.a, match.b, True) if a_accused else (match.b, match.a, True)
     beside = [
-        (pair.distance, {pair.a.block, pair.b.block})
+        (pair.lag, pair.distance, {pair.a.block, pair.b.block})
         for pair in pairs
-        if pair.lag == 1
-        and pair.distance is not None
+        if pair.distance is not None
         and (pair.a.measure, pair.a.level) == (a.measure, a.level)
         and match.category in (None, pair.a.category)
     ]
-    usual = max(median([distance for distance, _ in beside]), 1e-9) if beside else 1.0
+    next_to = [distance for lag, distance, _ in beside if lag == 1]
+    usual = max(median(next_to), 1e-9) if next_to else 1.0
 
     def misfit(block: int, other: int) -> float:
-        distances = [distance for distance, blocks in beside if block in blocks and other not in blocks]
-        return mean(distances) / usual if distances else 1.0
+        """Against the nearest blocks but the equal one."""
+        found = [(lag, distance) for lag, distance, blocks in beside if block in blocks and other not in blocks]
+        nearest = [distance for lag, distance in found if lag == min(found)[0]]
+        return mean(nearest) / usual if nearest else 1.0
 
     of_a, of_b = misfit(a.block, b.block), misfit(b.block, a.block)
     if of_a > CLEARLY * of_b:
