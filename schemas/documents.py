@@ -880,7 +880,7 @@ class Mart(Strict):
     columns_per_indicator: dict[str, Column] = Field(
         default={}, description="column name with {id} -> column; one group per indicator follows the fixed columns"
     )
-    batch: Literal["indicator_id", "area_id"] | None = Field(
+    batch: Literal["indicator_id", "area_id", "measure_id"] | None = Field(
         default=None,
         description="rows of one value of this column depend on no others: the table may be built in batches of values",
     )

@@ -20,7 +20,7 @@ from pipelines.marts.content import table_digest
 from pipelines.marts.inputs import OBSERVATION_IN, input_tables
 from pipelines.marts.models import Model, Models
 from pipelines.marts.previous import Previous
-from pipelines.marts.tables import BrokenMart, build_tables, check_key, create_table, store
+from pipelines.marts.tables import WHOLE, BrokenMart, build_tables, check_key, create_table, show_whole, store
 from pipelines.project import Project
 from pipelines.session import connect, open_session
 from schemas.codes import CODE_LISTS
@@ -130,7 +130,8 @@ def _load_inputs(con: duckdb.DuckDBPyConnection, inputs: Mapping[str, pa.Table],
     for name, table in inputs.items():
         con.register(f"{name}_arrow", table)
         con.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM {name}_arrow")
-    con.execute(f"CREATE TEMP VIEW {OBSERVATION_IN} AS SELECT * FROM read_parquet('{quoted(observation)}')")
+    con.execute(f"CREATE VIEW {WHOLE[OBSERVATION_IN]} AS SELECT * FROM read_parquet('{quoted(observation)}')")
+    show_whole(con, OBSERVATION_IN)
 
 
 def _fill_all(con: duckdb.DuckDBPyConnection, models: Models, meta: Mapping[str, Content], edition: Edition) -> None:

@@ -12,6 +12,9 @@ import duckdb
 from pipelines.marts.inputs import CODES, OBSERVATION_IN
 from pipelines.marts.models import Model, Models
 
+WHOLE = {OBSERVATION_IN: f"memory.main.{OBSERVATION_IN}"}
+"""Where all rows of an input stand that is built from in batches: its own name shows those of the batch."""
+
 ROWS_PER_BATCH = 1_000_000
 """Rows of the observation that a batch works on, about."""
 
@@ -50,7 +53,7 @@ def build_tables(con: duckdb.DuckDBPyConnection, models: Models, file: str) -> d
             for step in [model for model in unit if column and model not in tables]:
                 con.execute(f"DROP TABLE {step.mart.id}")
         for table in hidden:
-            con.execute(f"DROP VIEW {table}")
+            show_whole(con, table)
         for model in tables:
             check_key(con, model)
     return rows
@@ -93,7 +96,8 @@ def check_key(con: duckdb.DuckDBPyConnection, model: Model) -> None:
 
 def _batches(con: duckdb.DuckDBPyConnection, column: str) -> list[list[str]]:
     """Values of the batch column in alphabetical order, so many at once that a batch has about the rows it may have."""
-    values = [v for (v,) in con.execute(f"SELECT DISTINCT {column} FROM {CODES[column]} ORDER BY ALL").fetchall()]
+    listed = CODES.get(column, OBSERVATION_IN)
+    values = [v for (v,) in con.execute(f"SELECT DISTINCT {column} FROM {listed} ORDER BY ALL").fetchall()]
     found = con.execute(f"SELECT count(*) FROM {OBSERVATION_IN}").fetchone()
     assert found is not None
     number = min(-(-found[0] // ROWS_PER_BATCH), len(values)) or 1
@@ -105,7 +109,17 @@ def _hidden(models: Models, unit: list[Model]) -> list[str]:
     """Tables that a unit reads and that have its batch column; while it is built, views of the session hide them."""
     column, own = unit[0].mart.batch, {model.mart.id for model in unit}
     read = {table for model in unit for table in models.reads(model.mart.id)} - own if column else set()
-    return sorted(t for t in read if f"mart.{t}" in models.all and column in models.all[f"mart.{t}"].columns)
+    columns = {table: models.inputs[table] for table in WHOLE if table in models.inputs}
+    columns |= {model.mart.id: model.columns for model in models.marts}
+    return sorted(table for table in read if column in columns.get(table, {}))
+
+
+def show_whole(con: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Let a table be seen with all its rows (again)."""
+    if table in WHOLE:
+        con.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS FROM {WHOLE[table]}")
+    else:
+        con.execute(f"DROP VIEW {table}")
 
 
 def _restrict(
@@ -115,7 +129,8 @@ def _restrict(
     column = unit[0].mart.batch
     wanted = ", ".join("'" + value.replace("'", "''") + "'" for value in values) or "NULL"
     for table in hidden:
-        rows = f"SELECT * FROM {file}.mart.{table} WHERE {column} IN ({wanted})"
+        whole = WHOLE.get(table, f"{file}.mart.{table}")
+        rows = f"SELECT * FROM {whole} WHERE {column} IN ({wanted})"
         con.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS {rows}")
 
 
