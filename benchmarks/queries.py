@@ -8,6 +8,7 @@ then twenty times. Prints a Markdown table in milliseconds.
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import duckdb
 
 TIMES = 20
 QUERIES = {
+    "area_profile, ein Gebiet": "FROM mart.area_profile WHERE area_id = $area",
     "api.gebietsprofil": "FROM api.gebietsprofil($area)",
     "api.zeitreihe": "FROM api.zeitreihe($indicator, $area)",
     "indikatorwerte, ein Gebiet": "FROM mart.indicator_value WHERE area_id = $area",
@@ -53,12 +55,21 @@ def ask(file: Path, name: str, given: dict[str, str]) -> None:
 
 def main() -> None:
     """Print the table."""
-    file = Path(sys.argv[1])
-    if len(sys.argv) > 2:
-        ask(file, sys.argv[2], {"area": sys.argv[3], "indicator": sys.argv[4]})
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("one", nargs="*", help="query, area, indicator: one of them, in this process")
+    asked = parser.parse_args()
+    file = asked.file
+    if asked.one:
+        name, area, indicator = asked.one
+        ask(file, name, {"area": area, "indicator": indicator})
         return
+    try:
+        with duckdb.connect(str(file), read_only=True) as con:
+            given = someone(con)
+    except duckdb.Error as error:
+        parser.error(f"{file} is no file of marts: {error}")
     with duckdb.connect(str(file), read_only=True) as con:
-        given = someone(con)
         count = con.execute("SELECT count(*) FROM mart.indicator_value").fetchall()[0][0]
     print(f"{count:,} indicator values, {file.stat().st_size / 10**6:,.0f} MB\n")
     print("| query | rows | first | median |")

@@ -1,8 +1,9 @@
 """Measures the pipeline against one hand-written DuckDB script, from a small town to a nation.
 
-    PYTHONPATH=. python -m benchmarks.scale S M L XL --public S M --profile --write docs/performance.md      all tables
+    PYTHONPATH=. python -m benchmarks.scale S M L --public S M --profile --write docs/performance.md      all tables
     PYTHONPATH=. python -m benchmarks.scale S [--public] [--only cold,nothing,year,correction] [--memory 4GB]
                                             [--folder DIR] [--profile]
+    PYTHONPATH=. python -m benchmarks.scale XL --memory 12GB --only cold                                  hours, 60 GB
 
 Per size a world is made (benchmarks.worlds), then fresh processes run one after the other: the script
 (benchmarks.reference), and the real command `sozialraum nightly` for everything new, nothing new, one new file and one
@@ -32,6 +33,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+
+from pipelines.memory import VARIABLE, BadMemoryLimit, memory_limit
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = Path(sys.executable).with_name("sozialraum")
@@ -162,6 +165,7 @@ class Measured:
     script: Run
     cases: dict[str, Run]
     exports: str
+    queries: str
 
     @property
     def name(self) -> str:
@@ -174,17 +178,19 @@ class Measured:
         return self.world["areas"] * self.world["years"] * self.world["indicators"]
 
 
+def environment_of(folder: Path, memory: str) -> dict[str, str]:
+    """Nothing of the operator's own settings: a measured night sends no message."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SOZIALRAUM_")}
+    own = {"PYTHONPATH": str(ROOT), "SOZIALRAUM_SCHLUESSEL": str(folder / "key"), VARIABLE: memory}
+    return clean | own
+
+
 def measure(size: str, public: bool, given: argparse.Namespace, folder: Path) -> Measured:
     """Make a world, run the script and the cases; of a public project only everything new, unless asked for more."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "SOZIALRAUM_SCHLUESSEL": str(folder / "key"),
-        "SOZIALRAUM_SPEICHER": given.memory,
-    }
+    environment = environment_of(folder, given.memory)
     world, target = folder / size, folder / f"{size}-script"
     declared = [] if public else ["--internal"]
-    wanted = given.only or (["cold"] if public else list(CASES))
+    wanted = {"cold", *(given.only or ([] if public else CASES))}  # all other cases come after a first night
     module: list[str | Path] = [sys.executable, "-m"]
     must([*module, "benchmarks.worlds", world, "--size", size, *declared], environment)
     script = must([*module, "benchmarks.reference", world, target, "--memory", given.memory], environment)
@@ -196,10 +202,13 @@ def measure(size: str, public: bool, given: argparse.Namespace, folder: Path) ->
             must([*module, "benchmarks.worlds", world, "--deliver", case], environment)
         print(f"{size}: {CASES[case]} ...", file=sys.stderr, flush=True)
         cases[case] = must([COMMAND, "nightly", "--project", world], environment)
-    exports += f"; pipeline: {_sizes(world / 'data/warehouse')}"
+        if case == "cold":
+            exports += "".join(f"; {name}: {_sizes(world / 'data' / name)}" for name in ("warehouse", "releases"))
+    database = world / "data/warehouse/internal/internal.duckdb"
+    queries = must([*module, "benchmarks.queries", database], environment)
     content = json.loads((world / "welt.json").read_text(encoding="utf-8"))
     shutil.rmtree(world)
-    return Measured(size, public, content, script, cases, exports)
+    return Measured(size, public, content, script, cases, exports, "\n".join(queries.lines))
 
 
 def _sizes(folder: Path) -> str:
@@ -221,7 +230,7 @@ def heading(given: argparse.Namespace) -> str:
     memory = os.sysconf("SC_PHYS_PAGES") * _PAGE / 1e9
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("duckdb", "dagster", "pyarrow"))
     commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "describe", "--always", "--dirty", "--exclude=*"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     today = dt.datetime.now(dt.UTC).date()
     return (
@@ -278,9 +287,9 @@ _IMPORTS, _DAGSTER, _REST = "imports", "Dagster (run, events)", "else"
 _SAMPLE = "--sample"
 
 
-def profile(size: str, folder: Path) -> str:
+def profile(size: str, folder: Path, memory: str) -> str:
     """Table of a night with everything new by room of the code; libraries count for the room that calls them."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SOZIALRAUM_SCHLUESSEL": str(folder / "key")}
+    environment = environment_of(folder, memory)
     world, record = folder / f"{size}-profile", folder / "profile.json"
     must([sys.executable, "-m", "benchmarks.worlds", world, "--size", size, "--internal"], environment)
     must([sys.executable, "-m", "benchmarks.scale", _SAMPLE, record, "nightly", "--project", world], environment)
@@ -345,11 +354,8 @@ def _room(frame: FrameType) -> str | None:
 # ---------------------------------------------------------------- command
 
 
-def main() -> None:
-    """Measure and print all tables."""
-    if sys.argv[1:2] == [_SAMPLE]:
-        sample(Path(sys.argv[2]), sys.argv[3:])
-        return
+def arguments() -> tuple[argparse.Namespace, list[tuple[str, bool]]]:
+    """What was asked for, and the sizes (and whether public) to measure; wrong calls end here, not after hours."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sizes = ("S", "M", "L", "XL")
     parser.add_argument("sizes", nargs="*", help=" ".join(sizes))
@@ -368,19 +374,37 @@ def main() -> None:
     wanted = [(size, everything_public) for size in given.sizes] + [(size, True) for size in given.public or ()]
     if not wanted:
         parser.error("no size given")
+    if given.folder and not os.access(given.folder, os.W_OK):
+        parser.error(f"--folder: {given.folder} is no folder that can be written to")
+    if given.write and not (given.write.is_file() and {BEGIN, END} <= set(given.write.read_text("utf-8").splitlines())):
+        parser.error(f"--write: {given.write} is no page with the lines {BEGIN} and {END}")
+    try:
+        os.environ[VARIABLE] = given.memory
+        memory_limit()
+    except BadMemoryLimit as error:
+        parser.error(f"--memory: {error}")
+    return given, wanted
+
+
+def main() -> None:
+    """Measure and print all tables."""
+    if sys.argv[1:2] == [_SAMPLE]:
+        sample(Path(sys.argv[2]), sys.argv[3:])
+        return
+    given, wanted = arguments()
     said = [heading(given)]
     with tempfile.TemporaryDirectory(dir=given.folder, prefix="scale-") as scratch:
         all_found = []
         for size, public in wanted:
             all_found.append(measure(size, public, given, Path(scratch)))
             said.append(table(all_found[-1]))
-            if "cold" in all_found[-1].cases:
-                said.append(parts_table(all_found[-1]))
+            said.append(parts_table(all_found[-1]))
             print("\n\n".join(said[-2:]), file=sys.stderr, flush=True)
         if len(all_found) > 1:
             said.append(memory_table(all_found))
+        said += [f"**Questions to the internal file of {f.size}**: {f.queries}" for f in all_found if not f.public]
         if given.profile:
-            said.append(profile(wanted[0][0], Path(scratch)))
+            said.append(profile(wanted[0][0], Path(scratch), given.memory))
     text = "\n\n".join(said)
     print(text)
     if given.write:

@@ -322,15 +322,19 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--size", choices=SIZES, default="S")
     for option in ("areas", "years", "indicators"):
-        parser.add_argument(f"--{option}", type=int)
+        parser.add_argument(f"--{option}", type=int, choices=range(1, 10**9), metavar="N")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--internal", action="store_true")
     parser.add_argument("--deliver", choices=DELIVERIES)
     given = parser.parse_args()
     if given.deliver:
+        if not (given.folder / _OWN).is_file():
+            parser.error(f"{given.folder} is no world: no {_OWN} there")
         print(DELIVERIES[given.deliver](given.folder))
         return
     size = SIZES[given.size]
+    if given.folder.exists() and (not given.folder.is_dir() or any(given.folder.iterdir())):
+        parser.error(f"{given.folder} is there already and not empty")
     make_world(
         given.folder,
         given.areas or size.areas,

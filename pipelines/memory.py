@@ -28,7 +28,7 @@ def memory_limit() -> int:
     size = int(float(found[1].replace(",", ".")) * _UNITS[found[2]]) if found else 0
     if size < _LEAST:
         raise BadMemoryLimit(
-            f"Umgebungsvariable {VARIABLE}: erwartet ist eine Größe von mindestens 512MB, z. B. {DEFAULT}; "
-            f"dort steht »{text}«"
+            f"Umgebungsvariable {VARIABLE}: erwartet ist eine Größe in MB, GB, MiB oder GiB, mindestens 512MB, "
+            f"z. B. {DEFAULT}; dort steht »{text}«"
         )
     return size

@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -22,6 +23,7 @@ from pipelines.marts.edition import build_edition
 from pipelines.marts.models import Model, Models
 from pipelines.marts.tables import BrokenMart
 from pipelines.night import Night
+from pipelines.project import load_project
 from tests.conftest import ROOT, Quiet, create_project, run_night
 from tests.test_history import FIRST, NOW, correct, put, text_of
 
@@ -448,6 +450,43 @@ def test_batches_change_nothing(city: Night, tmp_path: Path, monkeypatch: pytest
         keys = con.execute("SELECT indicator_id, area_id, period_type, reference_date FROM mart.indicator_value")
         rows = keys.fetchall()
     assert len({row[0] for row in rows}) > 1 and rows == sorted(rows)
+
+
+OWN_TABLE = """
+type: pipelines.components.MartComponent
+attributes:
+  id: eigene
+  title: {{de: Eigene, en: Own}}
+  description: {{de: Eigene Tabelle, en: Own table}}
+  owner: team:datenteam
+  batch: {batch}
+  key: [{batch}]
+  columns:
+    {batch}: {{type: VARCHAR, de: Kennung, en: Id}}
+    n: {{type: INTEGER, de: Zeilen, en: Rows}}
+"""
+
+
+@pytest.mark.parametrize(("batch", "table"), [("indicator_id", "indicator_value"), ("measure_id", "observation")])
+def test_own_table_over_one_that_is_built_in_the_same_batches(
+    city: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: str, table: str
+) -> None:
+    shutil.copytree(city.project.paths.root / "assets", tmp_path / "assets")
+    shutil.copy(city.project.paths.root / "dagster.yaml", tmp_path)
+    (tmp_path / "data").mkdir()
+    folder = tmp_path / "assets/marts/eigene"
+    folder.mkdir()
+    (folder / "defs.yaml").write_text(OWN_TABLE.format(batch=batch), "utf-8")
+    count = f"SELECT {batch}, CAST(count(*) AS INTEGER) AS n FROM {table} GROUP BY {batch} -- a comment at the end"
+    (folder / "eigene.sql").write_text(count, "utf-8")
+    monkeypatch.setattr(tables, "ROWS_PER_BATCH", 1)
+    target = tmp_path / "x.duckdb"
+    models = Models(load_project(tmp_path))
+    build_edition(models, city.observation, target, {}, release_id="x", commit="y")
+    with duckdb.connect(str(target), read_only=True) as con:
+        counted = con.execute(f"SELECT {batch}, count(*) FROM mart.{table} GROUP BY ALL ORDER BY ALL").fetchall()
+        assert len(counted) > 2
+        assert con.execute("FROM mart.eigene").fetchall() == counted
 
 
 def test_key_that_stands_twice_is_found(city: Night, tmp_path: Path) -> None:

@@ -249,8 +249,8 @@ def _wrong_one(match: Match, pairs: list[Pair], accused: set[int]) -> tuple[list
     def misfit(block: int, other: int) -> float:
         """Against the nearest blocks but the equal one."""
         found = [(lag, distance) for lag, distance, blocks in beside if block in blocks and other not in blocks]
-        nearest = [distance for lag, distance in found if lag == min(found)[0]]
-        return mean(nearest) / usual if nearest else 1.0
+        least = min((lag for lag, _ in found), default=0)
+        return mean(distance for lag, distance in found if lag == least) / usual if found else 1.0
 
     of_a, of_b = misfit(a.block, b.block), misfit(b.block, a.block)
     if of_a > CLEARLY * of_b:

@@ -211,7 +211,10 @@ class Models:
             return [[m for m in inside if unit_of[m.mart.id] == unit] for unit in units]
         except CycleError as error:
             circle = " -> ".join(error.args[1])
-            raise ConfigError([Problem("assets/marts", 1, f"Tabellen lesen einander im Kreis: {circle}")]) from error
+            text = f"Tabellen lesen einander im Kreis: {circle}"
+            if any(unit.startswith("batch ") for unit in error.args[1]):
+                text += " (Tabellen mit gleichem batch werden zusammen gebaut; batch bei der neuen Tabelle weglassen)"
+            raise ConfigError([Problem("assets/marts", 1, text)]) from error
 
 
 def _column_types(model: Model, derived: Derived) -> dict[str, str]:

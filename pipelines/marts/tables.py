@@ -62,13 +62,13 @@ def build_tables(con: duckdb.DuckDBPyConnection, models: Models, file: str) -> d
 def create_table(con: duckdb.DuckDBPyConnection, model: Model) -> None:
     """An empty table with the declared columns."""
     declared = ", ".join(f"{name} {column.type}" for name, column in model.columns.items())
-    con.execute(f"CREATE TABLE {model.mart.id} ({declared})")
+    con.execute(f"CREATE TABLE {model.name} ({declared})")
 
 
 def store(con: duckdb.DuckDBPyConnection, model: Model, query: str) -> int:
     """Append what a query gives to a table, sorted by its key; returns the number of rows."""
     order = ", ".join(f"{key} NULLS FIRST" for key in model.mart.key)
-    row = con.execute(f"INSERT INTO {model.mart.id} SELECT * FROM ({query}) ORDER BY {order}").fetchone()
+    row = con.execute(f"INSERT INTO {model.name} SELECT * FROM ({query}\n) ORDER BY {order}").fetchone()
     return int(row[0]) if row else 0
 
 
@@ -84,14 +84,18 @@ def check_key(con: duckdb.DuckDBPyConnection, model: Model) -> None:
     wrong = con.execute(
         f"""
         SELECT {", ".join(keys)}
-        FROM (SELECT {", ".join(keys)}, row_number() OVER () AS n, {same} AS twice, {back} AS back FROM {model.mart.id})
+        FROM (SELECT {", ".join(keys)}, row_number() OVER () AS n, {same} AS twice, {back} AS back FROM {model.name})
         WHERE n > 1 AND (twice OR back)
         LIMIT 1
         """
     ).fetchall()
     if wrong:
-        name = f"mart.{model.mart.id}"
-        raise BrokenMart(f"{name}: der Schlüssel ({', '.join(keys)}) ist nicht eindeutig, z. B. {wrong[0]}")
+        text = f"{model.name}: der Schlüssel ({', '.join(keys)}) ist nicht eindeutig, z. B. {wrong[0]}"
+        if model.mart.batch:
+            text += (
+                f" (gebaut in Teilen je {model.mart.batch}: geht eine Zeile aus mehreren davon hervor, batch weglassen)"
+            )
+        raise BrokenMart(text)
 
 
 def _batches(con: duckdb.DuckDBPyConnection, column: str) -> list[list[str]]:
@@ -106,12 +110,15 @@ def _batches(con: duckdb.DuckDBPyConnection, column: str) -> list[list[str]]:
 
 
 def _hidden(models: Models, unit: list[Model]) -> list[str]:
-    """Tables that a unit reads and that have its batch column; while it is built, views of the session hide them."""
-    column, own = unit[0].mart.batch, {model.mart.id for model in unit}
-    read = {table for model in unit for table in models.reads(model.mart.id)} - own if column else set()
-    columns = {table: models.inputs[table] for table in WHOLE if table in models.inputs}
-    columns |= {model.mart.id: model.columns for model in models.marts}
-    return sorted(table for table in read if column in columns.get(table, {}))
+    """Tables that a unit reads and that have its batch column; while it is built, views of the session hide them.
+
+    Those of the unit itself, too: they hold the rows of all batches before.
+    """
+    column = unit[0].mart.batch
+    read = {table for model in unit for table in models.reads(model.mart.id)} if column else set()
+    columns = {table: set(models.inputs[table]) for table in WHOLE if table in models.inputs}
+    columns |= {model.mart.id: set(model.columns) for model in models.marts}
+    return sorted(table for table in read if column in columns.get(table, ()))
 
 
 def show_whole(con: duckdb.DuckDBPyConnection, table: str) -> None:
@@ -142,5 +149,5 @@ def _step(con: duckdb.DuckDBPyConnection, models: Models, model: Model) -> int:
     coded = [c for c in models.lineage_of(model) if c in CODES]
     casts = ", ".join(f"CAST({c} AS memory.main.{c}_code) AS {c}" for c in coded)
     chosen = f"* REPLACE ({casts})" if casts else "*"
-    row = con.execute(f"CREATE TEMP TABLE {model.mart.id} AS SELECT {chosen} FROM ({model.sql})").fetchone()
+    row = con.execute(f"CREATE TEMP TABLE {model.mart.id} AS SELECT {chosen} FROM ({model.sql}\n)").fetchone()
     return int(row[0]) if row else 0
