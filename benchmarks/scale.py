@@ -203,7 +203,8 @@ def measure(size: str, public: bool, given: argparse.Namespace, folder: Path) ->
         print(f"{size}: {CASES[case]} ...", file=sys.stderr, flush=True)
         cases[case] = must([COMMAND, "nightly", "--project", world], environment)
         if case == "cold":
-            exports += "".join(f"; {name}: {_sizes(world / 'data' / name)}" for name in ("warehouse", "releases"))
+            written = [(name, _sizes(world / "data" / name)) for name in ("warehouse", "releases")]
+            exports += "".join(f"; {name}: {sizes}" for name, sizes in written if sizes)
     database = world / "data/warehouse/internal/internal.duckdb"
     queries = must([*module, "benchmarks.queries", database], environment)
     content = json.loads((world / "welt.json").read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from pipelines.audit.facts import Leak
@@ -220,6 +221,29 @@ def test_label_of_a_small_area_tells_its_own_figure(release: Path, models: Model
     (release / "bericht" / PAGE).write_bytes(before)
     add(release, label.format(shown))
     assert found(release, models)
+
+
+def test_each_figure_of_a_description_stands_behind_its_year(copy: Path, project: Path, models: Models) -> None:
+    """Also one whose digits are part of a figure before it, and not one that only another year has."""
+    folder, area = copy.with_name("jahre"), f"{CITY}-BZ-5"
+    shutil.copytree(copy, folder)
+    with duckdb.connect(str(folder / "sozialraum.duckdb")) as con:
+        for year, value in ((2021, 12.1), (2022, 2.1)):
+            con.execute(
+                "UPDATE mart.indicator_value SET value = ? "
+                "WHERE indicator_id = 'hilfenanteil' AND area_id = ? AND year(reference_date) = ?",
+                [value, area, year],
+            )
+        (title,) = con.execute("SELECT title_de FROM mart.indicator WHERE indicator_id = 'hilfenanteil'").fetchall()
+    page = folder / "bericht/gebiete" / f"{area}.html"
+    page.parent.mkdir(parents=True)
+    real = (project / "data/releases/current/bericht/gebiete" / page.name).read_text(encoding="utf-8")
+    for shown, safe in (("12,1 2,1", True), ("2,1 12,1", False), ("12,1 12,1", False), ("2,1 2,1", False)):
+        first, second = shown.split()
+        label = f"Zeitreihe {title[0]}, Bezirk 5: 31.12.2021 {first}\u202f%, 31.12.2022 {second}\u202f%."
+        drawing = f'<svg role="img" aria-label="{label}"></svg>'
+        page.write_text(re.sub(r"(<main[^>]*>).*(</main>)", rf"\1{drawing}\2", real, flags=re.DOTALL), encoding="utf-8")
+        assert (found(folder, models) == []) == safe, shown
 
 
 def test_the_message_says_first_where_the_pages_leak() -> None:

@@ -399,10 +399,13 @@ class _Known:
         if self.scope.room == "karten":  # the bounds of classes, which are values of some year
             areas = self._level_areas.get(self.scope.level, set())
             return any(scaled[1] in self._of_area(indicator, area) for area in areas)
-        years = re.findall(r"\b(?:19|20)\d\d\b", plain[: plain.index(token)])
         areas = {area for area, name in self._names.items() if self.scope.area in ("", area) and name in plain}
         areas |= {area for area in self._whole if self._names[area] in plain}
-        return bool(years) and any(scaled[1] in self._of_year(indicator, area, years[-1]) for area in areas)
+        places = [found.start() for found in _NUMBER.finditer(plain) if found[0] == token]
+        years = [re.findall(r"\b(?:19|20)\d\d\b", plain[:place])[-1:] for place in places]
+        return bool(years) and all(
+            year and any(scaled[1] in self._of_year(indicator, area, year[0]) for area in areas) for year in years
+        )
 
     def _most_counted(self) -> int:
         """How many there can be of what a page counts: profiles count nothing, maps their areas and periods."""
@@ -795,7 +798,9 @@ def _spaced(text: str) -> str:
 
 def _cut(plain: str, word: str) -> str:
     """Where a word stands in a text, without the number itself: nobody learns it from the message."""
-    return re.sub(r"\d", "#", plain[max(0, plain.find(word) - 30) : plain.find(word) + len(word) + 20])
+    found = re.search(rf"(?<!\S){re.escape(word)}(?!\S)", plain)
+    start = found.start() if found else 0
+    return re.sub(r"\d", "#", plain[max(0, start - 30) : start + len(word) + 20])
 
 
 def _scaled(token: str) -> tuple[int, int] | None:
