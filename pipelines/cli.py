@@ -301,7 +301,8 @@ def _usage(error: Any) -> str:
     if name == "BadOptionUsage":
         return f"Nach {error.option_name} fehlt die Angabe, oder es ist eine zu viel"
     if name == "BadParameter":
-        return f"{what}: diese Angabe ist nicht möglich"
+        choices = re.findall(r"'([^']*)'", text.partition("is not one of")[2])
+        return f"{what}: diese Angabe ist nicht möglich" + (f"; möglich: {', '.join(choices)}" if choices else "")
     quoted = re.findall(r"'([^']*)'", text)
     if text.startswith("No such command") and quoted:
         near = f"; meinten Sie {' oder '.join(f'»{word}«' for word in quoted[1:])}?" if quoted[1:] else ""

@@ -17,6 +17,7 @@ WRONG = {
     "status --projekt .": "Die Option --projekt gibt es nicht; meinten Sie --project",
     "status --max-age": "Nach --max-age fehlt die Angabe",
     "status --max-age bald": "--max-age: diese Angabe ist nicht möglich",
+    "nightly --engine flink": "--engine: diese Angabe ist nicht möglich; möglich: duckdb, spark",
     "status hier da": "Zu viele Angaben: hier da",
 }
 
