@@ -57,7 +57,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
-    parser.add_argument("one", nargs="*", help="query, area, indicator: one of them, in this process")
+    parser.add_argument("--one", nargs=3, metavar=("QUERY", "AREA", "INDICATOR"), help="this one only, in this process")
     asked = parser.parse_args()
     file = asked.file
     if asked.one:
@@ -75,7 +75,16 @@ def main() -> None:
     print("| query | rows | first | median |")
     print("| --- | --- | --- | --- |")
     for name in QUERIES:
-        command = [sys.executable, "-m", "benchmarks.queries", str(file), name, given["area"], given["indicator"]]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.queries",
+            str(file),
+            "--one",
+            name,
+            given["area"],
+            given["indicator"],
+        ]
         rows, first, median = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
         print(f"| {name} | {rows} | {float(first):.1f} ms | {float(median):.1f} ms |")
 

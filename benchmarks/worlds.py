@@ -316,13 +316,20 @@ def correct_file(folder: Path) -> Path:
 DELIVERIES: dict[str, Callable[[Path], Path]] = {"year": add_year, "correction": correct_file}
 
 
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"at least 1, not {number}")
+    return number
+
+
 def main() -> None:
     """Make a world from the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--size", choices=SIZES, default="S")
     for option in ("areas", "years", "indicators"):
-        parser.add_argument(f"--{option}", type=int, choices=range(1, 10**9), metavar="N")
+        parser.add_argument(f"--{option}", type=_at_least_one, metavar="N")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--internal", action="store_true")
     parser.add_argument("--deliver", choices=DELIVERIES)
