@@ -67,24 +67,15 @@ def main() -> None:
     try:
         with duckdb.connect(str(file), read_only=True) as con:
             given = someone(con)
+            count = con.execute("SELECT count(*) FROM mart.indicator_value").fetchall()[0][0]
     except duckdb.Error as error:
         parser.error(f"{file} is no file of marts: {error}")
-    with duckdb.connect(str(file), read_only=True) as con:
-        count = con.execute("SELECT count(*) FROM mart.indicator_value").fetchall()[0][0]
     print(f"{count:,} indicator values, {file.stat().st_size / 10**6:,.0f} MB\n")
     print("| query | rows | first | median |")
     print("| --- | --- | --- | --- |")
     for name in QUERIES:
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.queries",
-            str(file),
-            "--one",
-            name,
-            given["area"],
-            given["indicator"],
-        ]
+        one = ["--one", name, given["area"], given["indicator"]]
+        command = [sys.executable, "-m", "benchmarks.queries", str(file), *one]
         rows, first, median = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
         print(f"| {name} | {rows} | {float(first):.1f} ms | {float(median):.1f} ms |")
 

@@ -3,7 +3,7 @@
     PYTHONPATH=. python -m benchmarks.scale S M L --public S M --profile --write docs/performance.md      all tables
     PYTHONPATH=. python -m benchmarks.scale S [--public] [--only cold,nothing,year,correction] [--memory 4GB]
                                             [--folder DIR] [--profile]
-    PYTHONPATH=. python -m benchmarks.scale XL --memory 12GB --only cold                                  hours, 60 GB
+    PYTHONPATH=. python -m benchmarks.scale XL --memory 12GB --only cold                            hours, tens of GB
 
 Per size a world is made (benchmarks.worlds), then fresh processes run one after the other: the script
 (benchmarks.reference), and the real command `sozialraum nightly` for everything new, nothing new, one new file and one
@@ -237,7 +237,7 @@ def heading(given: argparse.Namespace) -> str:
     return (
         f"Measured {today}, {cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GB, "
         f"Python {platform.python_version()}, {versions}, commit {commit.stdout.strip() or 'unknown'}; "
-        f"fresh processes, one run each, memory limit {given.memory} (script: of DuckDB; pipeline: of the process). "
+        f"fresh processes, one run each, memory limit {given.memory} (of DuckDB; what Python takes comes on top). "
         "Memory: largest sum over the process tree. "
         f"Load of the machine before: {os.getloadavg()[0]:.1f}."
     )
